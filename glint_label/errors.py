@@ -1,0 +1,71 @@
+"""Every error that a user can cause, and the exit code each one ends in.
+
+GlintError
++-- UsageError (2)          an option or name that does not exist or does not fit
++-- InputError (3)          data that cannot be used: images, ratings, manifests, vectors
+|   +-- ImageError          one image; becomes a row in failed.csv
+|   +-- SourceError         a rated dataset that is incomplete or malformed
+|   +-- WeightsError        weights that are neither here nor to be had
+|   +-- StateError          an output folder that another configuration made, or that is damaged
+|   +-- OutputError         a disk that is full or not writable
++-- TooManyFailuresError (4)
++-- ThresholdError (5)      audit or verify below the asked-for figure
+"""
+
+
+class GlintError(Exception):
+    """Base of all expected errors: one line that says what, which file or row, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(GlintError, ValueError):
+    """An option or name that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class InputError(GlintError, ValueError):
+    """Data that cannot be used."""
+
+    exit_code = 3
+
+
+class ImageError(InputError):
+    """One image that cannot be used; `reason` is a short code for failed.csv."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[str, str]]:
+        """Survive the way back from a worker process: both arguments, not only the message."""
+        return type(self), (self.reason, str(self))
+
+
+class SourceError(InputError):
+    """A rated dataset that is incomplete or malformed."""
+
+
+class WeightsError(InputError):
+    """Network weights that are neither on this machine nor to be had."""
+
+
+class StateError(InputError):
+    """An output folder that another configuration made, or that is damaged."""
+
+
+class OutputError(InputError, OSError):
+    """An output that cannot be written: disk full, no permission."""
+
+
+class TooManyFailuresError(GlintError):
+    """More images failed than `--max-failures` allows."""
+
+    exit_code = 4
+
+
+class ThresholdError(GlintError):
+    """A measured figure is below the one asked for."""
+
+    exit_code = 5
