@@ -6,6 +6,7 @@ way that can be made, and SSIM stands in for the raters. That shows the machiner
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +93,13 @@ def make_source(photos: Path, source: Path, workers: int, progress: MakeProgress
         write_atomic(source / "anchors" / _anchor(name), encode_image(pixels, ".png"))
     items = [(name, distortion) for name in ANCHORS for distortion in ORDER if distortion in DISTORTIONS]
     scores: dict[tuple[str, str], list[float]] = {}
-    bar = progress("demo ratings", len(items), 0)
-    for item, result in run_local(RateAnchor(source / "anchors"), items, workers):
-        scores[item] = result
-        bar.update(1)
-    bar.close()
+    with (
+        closing(progress("demo ratings", len(items), 0)) as bar,
+        closing(run_local(RateAnchor(source / "anchors"), items, workers)) as results,
+    ):
+        for item, result in results:
+            scores[item] = result
+            bar.update(1)
     rows = [
         (f"anchors/{_anchor(name)}", distortion, level, score)
         for name, distortion in items

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import glint_label
 from glint_label.embed import DEFAULT_MODEL
+from glint_label.embed.clip import hub_files
+from glint_label.embed.resnet import HUB_FILES, HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
+from glint_label.embed.weights import cached_weights
 from glint_label.errors import SourceError
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import SOURCES, load_source, source_places
@@ -72,19 +75,16 @@ def _device() -> Finding:
 
 
 def _weights() -> Iterator[Finding]:
-    import open_clip
-    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    wanted = open_clip.get_pretrained_cfg(*DEFAULT_MODEL.split(":")).get("hf_hub", "").rstrip("/")
     networks = {
-        f"CLIP {DEFAULT_MODEL}": (wanted, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")),
-        f"ResNet-101 {RESNET}": (f"timm/{RESNET}", ("model.safetensors",)),
+        f"CLIP {DEFAULT_MODEL}": hub_files(*DEFAULT_MODEL.split(":")),
+        f"ResNet-101 {RESNET}": (HUB_REPOSITORY, HUB_FILES),
     }
     for topic, (repository, files) in networks.items():
-        found = [path for file in files if isinstance(path := try_to_load_from_cache(repository, file), str)]
-        if found:
-            yield Finding(topic, "ok", found[0])
+        found = cached_weights(repository, files)
+        if found is not None:
+            yield Finding(topic, "ok", str(found))
         else:
             remedy = "it is fetched on first use; offline, pass a local file, or --embedder statistics"
             yield Finding(topic, "note", f"{repository}: not in {HF_HUB_CACHE}", remedy)

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from glint_label.errors import ImageError, InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MIN_SIDE = 64
 # Pillow's own limit against decompression bombs, 89 megapixels; written out so that a new Pillow cannot move it.
 MAX_PIXELS = 89_478_485

@@ -303,11 +303,13 @@ def _measure_anchors(plan: Plan, progress: MakeProgress) -> NDArray[np.float32]:
     folder = plan.config.out / "anchors"
     if not (folder / "embeddings.npz").is_file():
         shard = Shard(0, tuple(source.anchors), tuple(source.anchors.values()))
-        bar = progress("anchors", len(shard.names), 0)
         parts = [Shard(0, (name,), (path,)) for name, path in source.anchors.items()]
         opened: dict[str, Any] = {}
         task = OpenPhotos(plan.embedder.preparation)
-        with closing(run_local(task, map(Request, parts), plan.config.workers)) as results:
+        with (
+            closing(progress("anchors", len(shard.names), 0)) as bar,
+            closing(run_local(task, map(Request, parts), plan.config.workers)) as results,
+        ):
             for request, (photo,) in results:
                 if photo is not None and photo.failure is not None:
                     raise SourceError(
@@ -316,7 +318,6 @@ def _measure_anchors(plan: Plan, progress: MakeProgress) -> NDArray[np.float32]:
                     )
                 opened[request.shard.names[0]] = photo
                 bar.update(1)
-        bar.close()
         measured = measure(shard, [opened[name] for name in shard.names], plan.embedder, None)
         write_measured(folder, measured)
     return read_measured(folder).vectors
@@ -339,9 +340,11 @@ def _measure_references(plan: Plan, retry_failed: bool, progress: MakeProgress) 
             failed += len(earlier.failures)
     total = len(plan.names)
     waiting = sum(len(request.shard.names) if request.wanted is None else len(request.wanted) for request in requests)
-    bar = progress("references", total, total - waiting)
     task = OpenPhotos(plan.embedder.preparation)
-    with closing(run_local(task, requests, plan.config.workers)) as results:
+    with (
+        closing(progress("references", total, total - waiting)) as bar,
+        closing(run_local(task, requests, plan.config.workers)) as results,
+    ):
         for request, opened in results:
             number = request.shard.number
             measured = measure(request.shard, opened, plan.embedder, known.get(number))
@@ -349,7 +352,6 @@ def _measure_references(plan: Plan, retry_failed: bool, progress: MakeProgress) 
             failed += len(measured.failures)
             bar.update(sum(photo is not None for photo in opened))
             _check_failures(failed, plan)
-    bar.close()
     _check_failures(failed, plan)
 
 
@@ -388,16 +390,18 @@ def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> 
     )
     _ = task.fitted  # a source that cannot be fitted is found here, not in a worker
     fresh: dict[int, ShardCounts] = {}
-    bar = progress("labels", len(plan.names), sum(len(plan.shards[number].names) for number in done))
-    if len(done) < len(plan.shards):
-        groups = (group for group in _groups(plan, anchors) if group.number not in done)
-        with closing(run_local(task, groups, config.workers)) as results:
-            for group, counts in results:
-                fresh[group.number] = counts
-                bar.update(len(plan.shards[group.number].names))
-                if config.images == "none":
-                    write_success(shard_folder(out, group.number), plan.digest, counts)
-    bar.close()
+    already = sum(len(plan.shards[number].names) for number in done)
+    groups = (group for group in _groups(plan, anchors) if group.number not in done)
+    waiting = groups if len(done) < len(plan.shards) else ()
+    with (
+        closing(progress("labels", len(plan.names), already)) as bar,
+        closing(run_local(task, waiting, config.workers)) as results,
+    ):
+        for group, counts in results:
+            fresh[group.number] = counts
+            bar.update(len(plan.shards[group.number].names))
+            if config.images == "none":
+                write_success(shard_folder(out, group.number), plan.digest, counts)
     if config.images != "none":
         _render(plan, fresh, progress)
     done |= fresh
@@ -412,15 +416,16 @@ def _render(plan: Plan, fresh: dict[int, ShardCounts], progress: MakeProgress) -
     names = {number: read_measured(shard_folder(out, number)).names for number in sorted(fresh)}
     waiting = {number: len(references) for number, references in names.items()}
     items = [(shard_folder(out, number), name) for number, references in names.items() for name in references]
-    bar = progress("pixels", len(items), 0)
-    with closing(run_local(RenderReference(config.refs.resolve()), items, config.workers)) as results:
+    with (
+        closing(progress("pixels", len(items), 0)) as bar,
+        closing(run_local(RenderReference(config.refs.resolve()), items, config.workers)) as results,
+    ):
         for (folder, _), _ in results:
             number = int(folder.name)
             waiting[number] -= 1
             if waiting[number] == 0:
                 write_success(folder, plan.digest, fresh[number])
             bar.update(1)
-    bar.close()
 
 
 def _groups(plan: Plan, anchors: NDArray[np.float32]) -> Iterator[Group]:

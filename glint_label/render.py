@@ -134,13 +134,14 @@ def render_build(
         sizes.update({(folder, str(name)): int(number) for name, number in counts.items()})
     if not sizes:
         raise InputError(f"{out}: no row passes the filter")
-    bar = progress("images", sum(sizes.values()), 0)
     total = Rendered()
-    with closing(run_local(RenderReference(root, selection), sizes, workers)) as results:
+    with (
+        closing(progress("images", sum(sizes.values()), 0)) as bar,
+        closing(run_local(RenderReference(root, selection), sizes, workers)) as results,
+    ):
         for item, made in results:
             total += made
             bar.update(sizes[item])
-    bar.close()
     return total
 
 

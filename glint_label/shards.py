@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,9 +153,9 @@ def read_measured(folder: Path) -> Measured:
     """
     path = folder / "embeddings.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             names, vectors, sha256, sizes = (arrays[key] for key in ("names", "vectors", "sha256", "sizes"))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise StateError(
             f"{path}: damaged ({error}); delete the folder {folder} and run the same build again"
         ) from error

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glint_label.embed.embedder import check_finite, unit_rows
-from glint_label.embed.weights import missing_weights, unreadable_weights
-from glint_label.errors import UsageError
+from glint_label.embed.weights import find_weights, missing_weights, unreadable_weights
+from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
 
 DEFAULT_MODEL = "ViT-B-32:laion2b_s34b_b79k"
@@ -130,23 +130,30 @@ def _parse_model(model: str, weights: Path | None) -> tuple[str, str]:
     return architecture, tag
 
 
-def _download(architecture: str, tag: str) -> Path:
+def hub_files(architecture: str, tag: str) -> tuple[str, tuple[str, ...]]:
+    """Name a tag's repository on the model hub and the files under which its weights may lie there."""
     import open_clip
-    from huggingface_hub.constants import HF_HUB_CACHE
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-    config = open_clip.get_pretrained_cfg(architecture, tag)
-    wanted = config.get("hf_hub", "").rstrip("/") or config.get("url", "")
-    try:
-        return Path(open_clip.download_pretrained(config))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise missing_weights(f"CLIP {architecture}:{tag}", wanted, HF_HUB_CACHE, "--clip-weights FILE") from error
+    repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
+    if file:
+        return repository, (str(Path(file).with_suffix(".safetensors")), file)
+    return repository, (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+
+
+def _download(architecture: str, tag: str) -> Path:
+    what = f"CLIP {architecture}:{tag}"
+    repository, files = hub_files(architecture, tag)
+    if not repository:
+        raise missing_weights(what, f"of {tag}, which the model hub does not hold,", "--clip-weights FILE")
+    return find_weights(what, repository, files, "--clip-weights FILE")
 
 
 def _load(architecture: str, tag: str, weights: Path) -> Any:
     import open_clip
 
     if not weights.is_file():
-        raise missing_weights(f"CLIP {architecture}", str(weights), str(weights.parent), "--clip-weights FILE")
+        raise WeightsError(f"{weights}: no such file; --clip-weights takes a .safetensors, .pt or .bin file")
     config = open_clip.get_pretrained_cfg(architecture, tag)
     preprocessing = asdict(open_clip.transform.PreprocessCfg())
     preprocessing = {key: config[key] for key in preprocessing if config.get(key) is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,9 @@ def _read(file: Path) -> tuple[list[str], NDArray[np.float32]]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; --embedder file:PATH takes an .npz with names and vectors")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             names, vectors = arrays["names"], arrays["vectors"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
         raise InputError(f"{file}: not an .npz with plain arrays `names` and `vectors` ({error})") from error
     if names.ndim != 1 or names.dtype.kind not in "US" or vectors.ndim != 2 or len(names) != len(vectors):
         raise InputError(
@@ -75,7 +76,7 @@ def _read(file: Path) -> tuple[list[str], NDArray[np.float32]]:
         raise InputError(f"{file}: the vectors are {vectors.dtype}, not numbers")
     wrong = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
     if wrong.any():
-        raise InputError(f"{file}: the vector of {names[wrong][0]!r} holds NaN or infinity, or is all zeros")
+        raise InputError(f"{file}: the vector of {str(names[wrong][0])!r} holds NaN or infinity, or is all zeros")
     return [str(name) for name in names.astype(str)], vectors.astype(np.float32)
 
 

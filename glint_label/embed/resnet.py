@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from glint_label.embed.clip import exact_float32
 from glint_label.embed.embedder import check_finite, unit_rows
-from glint_label.embed.weights import missing_weights, unreadable_weights
+from glint_label.embed.weights import find_weights, unreadable_weights
 from glint_label.files import sha256_of
 
 MODEL = "resnet101.tv_in1k"
+HUB_REPOSITORY = f"timm/{MODEL}"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -50,7 +52,7 @@ class ResNetEmbedder:
 
         self.preparation = ResNetPreparation()
         self._device = torch.device(device)
-        self._weights = weights or _download()
+        self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, HUB_FILES, "--resnet-weights FILE")
         try:
             network = timm.create_model(MODEL, pretrained=False, num_classes=0, checkpoint_path=str(self._weights))
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -87,22 +89,3 @@ class ResNetEmbedder:
             "preprocessing": {"size": "native", "mean": MEAN, "std": STD},
             "dimensions": self.dimensions,
         }
-
-
-def _download() -> Path:
-    import timm
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from timm.models import get_pretrained_cfg
-
-    hub_id = f"timm/{MODEL}"
-    config = get_pretrained_cfg(MODEL)
-    if config is not None and config.hf_hub_id:
-        hub_id = config.hf_hub_id if "/" in config.hf_hub_id else f"timm/{MODEL}"
-    try:
-        return Path(
-            hf_hub_download(hub_id, "model.safetensors", library_name="timm", library_version=timm.__version__)
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        wanted = f"{hub_id}/model.safetensors"
-        raise missing_weights("ResNet-101", wanted, HF_HUB_CACHE, "--resnet-weights FILE") from error

@@ -54,7 +54,7 @@ class StatisticsPreparation:
 
 def _reduce(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     factor = -(-max(pixels.shape[:2]) // MAX_SIDE)
-    rgb: NDArray[np.float32] = pixels.astype(np.float32) / 255
+    rgb: NDArray[np.float32] = np.divide(pixels, 255, dtype=np.float32)
     if factor == 1:
         return rgb
     height, width = (side - side % factor for side in rgb.shape[:2])

@@ -43,7 +43,7 @@ def load_custom(
             "n": to_numbers(table, "n", label_file).fillna(0).astype(int) if "n" in table else 0,
         }
     )
-    low, high = mos_range or (float(ratings["mos"].min()), float(ratings["mos"].max()))
+    low, high = (float(bound) for bound in mos_range or (ratings["mos"].min(), ratings["mos"].max()))
     check_ratings(ratings, label_file, (low, high))
     anchors, missing = find_anchors("custom", _anchor_files(ratings, root, label_file), allow_missing_anchors)
     note = root / "NOTE.txt"
