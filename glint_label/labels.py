@@ -125,8 +125,8 @@ class LabelShards:
     ) -> list[tuple[object, ...]]:
         identity = ref_id(name)
         seeds = recipe_seeds(name, self.seed, _SEEDS).tolist()
-        mos = format_numbers(np.clip(labels.mos[index], *self.mos_range).tolist())
-        std = format_numbers(labels.mos_std[index].tolist())
+        mos = [f"{score:.4f}" for score in np.clip(labels.mos[index], *self.mos_range).tolist()]
+        std = [f"{deviation:.4f}" for deviation in labels.mos_std[index].tolist()]
         (alike,) = format_numbers([float(similarity)])
         rows: list[tuple[object, ...]] = []
         for (distortion, level), score, deviation in zip(self.cells, mos, std, strict=True):

@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from glint_label.errors import WorkerError
 
 Item = TypeVar("Item")
@@ -70,6 +72,9 @@ def run_local(
 def _start_worker(task: Callable[[Any], Any]) -> None:
     global _task  # noqa: PLW0603 (the one place where a spawned process can keep its task)
     _task = task
+    # One thread a worker: the workers themselves fill the cores. What is loaded later reads the environment.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -29,29 +29,36 @@ class NearestMean:
             SourceError: Fewer than two anchors share a rated cell, so that no error can be measured.
         """
         self._index = AnchorIndex(vectors)
-        self._scores = scores
+        self._rated = (~np.isnan(scores)).astype(np.float64)
+        self._filled = np.nan_to_num(scores)
         everyone = np.full((1, len(scores)), 1 / len(scores))
-        self._cell_mean = _weighted_mean(everyone, scores, np.nan)[0]
-        self._std = self._leave_one_out_std(vectors)
+        self._cell_mean = self._mean(everyone, np.full(scores.shape[1], np.nan))[0]
+        self._std = self._leave_one_out_std(vectors, scores)
 
     def label(self, vectors: NDArray[np.float32]) -> Labels:
         """Label references from their (n, d) unit vectors."""
         nearest, _ = self._index.nearest(vectors, self._k or self._index.size)
         weights = _even_weights(nearest, self._index.size)
-        mos = _weighted_mean(weights, self._scores, self._cell_mean)
+        mos = self._mean(weights, self._cell_mean)
         return Labels(mos, np.broadcast_to(self._std, mos.shape), weights)
 
-    def _leave_one_out_std(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _mean(self, weights: NDArray[np.float64], default: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average over rated anchors, cell by cell; `default` where no weight falls on a rated one."""
+        total = weights @ self._rated
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (weights @ self._filled) / total
+        result: NDArray[np.float64] = np.where(total > 0, mean, default)
+        return result
+
+    def _leave_one_out_std(self, vectors: NDArray[np.float32], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         count = len(vectors)
         ranked, _ = self._index.nearest(vectors, count)
         others = ranked[ranked != np.arange(count)[:, None]].reshape(count, count - 1)
         weights = _even_weights(others[:, : self._k], count)
-        rated = ~np.isnan(self._scores)
         with np.errstate(invalid="ignore", divide="ignore"):
-            totals = np.nansum(self._scores, axis=0) - np.nan_to_num(self._scores)
-            others_mean = totals / (rated.sum(axis=0) - rated)
-        predicted = _weighted_mean(weights, self._scores, others_mean)
-        squares = (predicted - self._scores) ** 2
+            others_sum = self._filled.sum(axis=0) - self._filled
+            others_mean = others_sum / (self._rated.sum(axis=0) - self._rated)
+        squares = (self._mean(weights, others_mean) - scores) ** 2
         measured = np.isfinite(squares)
         if not measured.any():
             raise SourceError("the source has no cell rated for two anchors, so no label's error can be measured")
@@ -67,15 +74,3 @@ def _even_weights(neighbours: NDArray[np.int64], anchors: int) -> NDArray[np.flo
     if neighbours.shape[1]:
         np.put_along_axis(weights, neighbours, 1 / neighbours.shape[1], axis=1)
     return weights
-
-
-def _weighted_mean(
-    weights: NDArray[np.float64], scores: NDArray[np.float64], default: NDArray[np.float64] | float
-) -> NDArray[np.float64]:
-    """Average (anchors, cells) scores over rated anchors; `default` where no weight falls on a rated one."""
-    rated = ~np.isnan(scores)
-    total = weights @ rated
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (weights @ np.nan_to_num(scores)) / total
-    result: NDArray[np.float64] = np.where(total > 0, mean, default)
-    return result
