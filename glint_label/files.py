@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from glint_label.errors import OutputError
@@ -9,19 +10,24 @@ from glint_label.errors import OutputError
 _TEMPORARY = ".glint-tmp"
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
     """Write to a temporary name in the same folder, fsync, rename.
+
+    Args:
+        path: Its folder is made if need be.
+        content: Bytes, text, or pieces of text that need not fit into memory together.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    pieces = [content] if isinstance(content, bytes | str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                for piece in pieces:
+                    file.write(piece.encode() if isinstance(piece, str) else piece)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

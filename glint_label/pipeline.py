@@ -54,6 +54,7 @@ from glint_label.shards import (
     is_measured,
     make_shards,
     measure,
+    read_failures,
     read_measured,
     write_measured,
 )
@@ -289,7 +290,7 @@ def _write_run(out: Path, run: dict[str, Any]) -> None:
 
 def _forget_labels(out: Path, shards: Sequence[Shard]) -> None:
     """Photos that come back can move the splits of others, so all shards are labelled again."""
-    if any(read_measured(shard_folder(out, shard.number)).failures for shard in shards if is_measured(out, shard)):
+    if any(read_failures(shard_folder(out, shard.number)) for shard in shards if is_measured(out, shard)):
         for shard in shards:
             (shard_folder(out, shard.number) / "_SUCCESS.json").unlink(missing_ok=True)
 
@@ -332,12 +333,13 @@ def _measure_references(plan: Plan, retry_failed: bool, progress: MakeProgress) 
         if not is_measured(out, shard):
             requests.append(Request(shard))
             continue
-        earlier = read_measured(shard_folder(out, shard.number))
-        if retry_failed and earlier.failures:
-            known[shard.number] = earlier
-            requests.append(Request(shard, frozenset(name for name, *_ in earlier.failures)))
+        folder = shard_folder(out, shard.number)
+        failures = read_failures(folder)
+        if retry_failed and failures:
+            known[shard.number] = read_measured(folder)
+            requests.append(Request(shard, frozenset(name for name, *_ in failures)))
         else:
-            failed += len(earlier.failures)
+            failed += len(failures)
     total = len(plan.names)
     waiting = sum(len(request.shard.names) if request.wanted is None else len(request.wanted) for request in requests)
     task = OpenPhotos(plan.embedder.preparation)
@@ -467,14 +469,16 @@ def _groups(plan: Plan, anchors: NDArray[np.float32]) -> Iterator[Group]:
 def _merge(plan: Plan, counts: dict[str, int]) -> dict[str, int]:
     """Write the tables and texts about all shards; count the failures by reason."""
     out = plan.config.out
-    header = format_csv(REFERENCES_COLUMNS, [])
-    parts = [header]
-    failures: Counter[str] = Counter()
-    for shard in plan.shards:
-        folder = shard_folder(out, shard.number)
-        parts.append((folder / "references.csv").read_text(encoding="utf-8").removeprefix(header))
-        failures.update(reason for _, reason, _ in read_measured(folder).failures)
-    write_atomic(out / "references.csv", "".join(parts))
+    folders = [shard_folder(out, shard.number) for shard in plan.shards]
+    write_atomic(out / "references.csv", _merged_references(folders))
+    failures = Counter(reason for folder in folders for _, reason, _ in read_failures(folder))
     write_atomic(out / "label_schema.json", json.dumps(schema(plan.source.mos_range), indent=1) + "\n")
     write_atomic(out / "README.md", dataset_card(plan.settings, plan.source, plan.left_out, counts))
     return dict(sorted(failures.items()))
+
+
+def _merged_references(folders: Sequence[Path]) -> Iterator[str]:
+    header = format_csv(REFERENCES_COLUMNS, [])
+    yield header
+    for folder in folders:
+        yield (folder / "references.csv").read_text(encoding="utf-8").removeprefix(header)

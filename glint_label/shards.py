@@ -159,14 +159,23 @@ def read_measured(folder: Path) -> Measured:
         raise StateError(
             f"{path}: damaged ({error}); delete the folder {folder} and run the same build again"
         ) from error
-    failed = read_rows(folder / "failed.csv", FAILED_COLUMNS)
     return Measured(
         names=tuple(str(name) for name in names),
         vectors=vectors,
         sha256=tuple(value.decode() for value in sha256),
         sizes=sizes,
-        failures=tuple((row["ref_file_name"], row["reason"], row["message"]) for row in failed),
+        failures=read_failures(folder),
     )
+
+
+def read_failures(folder: Path) -> tuple[tuple[str, str, str], ...]:
+    """Read a shard's failed.csv: (name, reason, message) of each photo that could not be used.
+
+    Raises:
+        StateError: It is damaged.
+    """
+    rows = read_rows(folder / "failed.csv", FAILED_COLUMNS)
+    return tuple((row["ref_file_name"], row["reason"], row["message"]) for row in rows)
 
 
 def is_measured(out: Path, shard: Shard) -> bool:
