@@ -1,0 +1,59 @@
+"""Noise: white in RGB and in YCbCr, impulses, multiplicative, and denoised (KADID-10k types 11 to 15).
+
+Each function takes its random numbers ready-made, so that recorded ones can be replayed.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from glint_label.distortions.color_spaces import rgb_to_ycbcr, ycbcr_to_rgb
+from glint_label.distortions.prepared import Prepared
+from glint_label.distortions.random import Stream, normal, uniform
+
+
+def white_noise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
+    """Add noise of `variance` to every sample; `noise` is (B, 3, H, W) standard normal."""
+    return torch.add(images.rgb, noise.to(images.rgb.dtype), alpha=math.sqrt(variance)).clamp_(0, 1)
+
+
+def white_noise_ycbcr(images: Prepared, variance: float, noise: Tensor) -> Tensor:
+    """Add noise of `variance` to Y, Cb and Cr in studio swing; `noise` is (B, 3, H, W) standard normal."""
+    ycbcr = rgb_to_ycbcr(images.rgb).add_(noise.to(images.rgb.dtype), alpha=math.sqrt(variance))
+    return ycbcr_to_rgb(ycbcr.clamp_(0, 1)).clamp_(0, 1)
+
+
+def impulse_noise(images: Prepared, density: float, noise: Tensor) -> Tensor:
+    """Turn a share `density` of the samples to 0 or 1; `noise` is (B, 3, H, W) uniform on (0, 1)."""
+    salted = images.rgb.masked_fill(noise < density, 1)
+    return salted.masked_fill_(noise < density / 2, 0)
+
+
+def multiplicative_noise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
+    """Multiply by 1 + n, n uniform with mean 0 and `variance`; `noise` is (B, 3, H, W) uniform on (0, 1)."""
+    factor = (noise - 0.5).mul_(math.sqrt(12 * variance)).to(images.rgb.dtype)
+    return torch.addcmul(images.rgb, images.rgb, factor).clamp_(0, 1)
+
+
+def denoise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
+    """Add noise of `variance`, then remove it from each channel with a network: float32, one image a time."""
+    from glint_label.distortions.denoise import denoise_planes  # noqa: PLC0415 - it loads weights
+
+    noisy = white_noise(images, variance, noise).float()
+    return torch.stack([denoise_planes(image[:, None])[:, 0] for image in noisy]).to(images.rgb.dtype)
+
+
+def normal_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+    """Draw a normal number for every sample."""
+    return normal(seeds, Stream.NOISE, (3, *size))
+
+
+def impulse_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+    """Draw a uniform number for every sample."""
+    return uniform(seeds, Stream.IMPULSE, (3, *size))
+
+
+def speckle_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+    """Draw a uniform number for every sample."""
+    return uniform(seeds, Stream.SPECKLE, (3, *size))

@@ -1,0 +1,82 @@
+"""The stretch around every distortion, and what the distortions of one image share."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glint_label.distortions.color_spaces import luma, rgb_to_lab
+from glint_label.distortions.edges import edge_mask
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def stretch(images: Tensor) -> Tensor:
+    """Map each image's own range to [0, 1], over its three channels together.
+
+    This is how the raters' images were made, before and after every distortion: a blur gets its contrast
+    back, an overshoot costs contrast, an added offset is undone. A constant image passes unchanged.
+
+    Args:
+        images: (B, 3, H, W), any range.
+    """
+    flat = images.flatten(1)
+    low, high = flat.amin(1), flat.amax(1)
+    span = high - low
+    constant = span == 0
+    low = torch.where(constant, 0, low).view(-1, 1, 1, 1)
+    span = torch.where(constant, 1, span).view(-1, 1, 1, 1)
+    return (images - low).div_(span)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Round [0, 1] to the 8-bit scale, halves away from zero, saturating: uint8, same shape."""
+    return (images * 255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+class Prepared:
+    """Images ready to be distorted: stretched, with the forms that several distortions need made only once.
+
+    Every form is computed when it is first asked for and kept. Making all distortions of one image from one
+    `Prepared` gives the same bits as making each from the image.
+
+    Args:
+        images: (B, 3, H, W) uint8, or float32 or float64 in [0, 1]. uint8 is computed in float64.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.rgb = stretch(images if images.is_floating_point() else images.double())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rgb.shape[2], self.rgb.shape[3]
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """CIE L*a*b*, (B, 3, H, W)."""
+        return rgb_to_lab(self.rgb)
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """How much of an edge each pixel is, (B, 1, H, W) in [0, 1]."""
+        return edge_mask(luma(self.rgb))
+
+    @cached_property
+    def brightest(self) -> Tensor:
+        """The largest of R, G and B, (B, 1, H, W): the V of HSV."""
+        return self.rgb.amax(1, keepdim=True)
+
+    @cached_property
+    def bytes(self) -> Bytes:
+        """The 8-bit images on the host, (B, H, W, 3)."""
+        array: Bytes = to_bytes(self.rgb).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return array
+
+    def from_bytes(self, arrays: Sequence[Bytes]) -> Tensor:
+        """Bring (H, W, 3) arrays, one per image, back as a (B, 3, H, W) tensor in [0, 1] like `rgb`."""
+        stacked = torch.stack([torch.from_numpy(array) for array in arrays])
+        return stacked.to(self.rgb.device).permute(0, 3, 1, 2).to(self.rgb.dtype).div_(255)
