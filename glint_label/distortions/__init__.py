@@ -189,9 +189,13 @@ def distort_batch(
     with torch.autocast(images.device.type, enabled=False):
         for (_, level), members in groups.items():
             # On the CPU an image alone stays in the cache, and has the same memory layout in any batch.
-            for part in [members] if images.is_cuda else [[index] for index in members]:
-                result = distortions[part[0]].apply(Prepared(images[part]), level, all_seeds[part])
-                distorted[part] = result
+            row = distortions[members[0]]
+            if images.is_cuda:
+                distorted[members] = row.apply(Prepared(images[members]), level, all_seeds[members])
+                continue
+            for index in members:
+                alone = slice(index, index + 1)
+                distorted[alone] = row.apply(Prepared(images[alone]), level, all_seeds[alone])
     return distorted
 
 

@@ -1,6 +1,7 @@
 """Colour without a palette: diffusion, shift and two kinds of saturation (KADID-10k types 4, 5, 7, 8)."""
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from glint_label.distortions.color_spaces import lab_to_rgb
@@ -27,16 +28,14 @@ def color_shift(images: Prepared, _distance: float, shift: Tensor) -> Tensor:
     shifted = images.rgb.clone()
     for image, mask, (down, right) in zip(shifted, images.edges, shift.tolist(), strict=True):
         moved = _shift_plane(image[1], down, right)
-        image[1].mul_(1 - mask[0]).add_(moved.mul_(mask[0]))
+        image[1].mul_(1 - mask[0]).add_(moved * mask[0])
     return shifted
 
 
 def _shift_plane(plane: Tensor, down: int, right: int) -> Tensor:
     """Move the content of an (H, W) plane; what it leaves is filled with the edge."""
     height, width = plane.shape
-    rows = torch.arange(-down, height - down, device=plane.device).clamp_(min=0)
-    columns = torch.arange(-right, width - right, device=plane.device).clamp_(min=0)
-    return plane.index_select(0, rows).index_select(1, columns)
+    return F.pad(plane[None, None], (right, 0, down, 0), mode="replicate")[0, 0, :height, :width]
 
 
 def draw_shift(seeds: Tensor, distance: float, _size: tuple[int, int]) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ Powers are exp(log x * p): twice as fast as `pow`, whose last bit depends on whe
 import torch
 from torch import Tensor
 
+from glint_label.distortions.bands import by_bands
+
 # Rows give linear X, Y, Z for linear R, G, B (sRGB primaries, D65).
 _XYZ_FROM_RGB = torch.tensor(
     [
@@ -57,6 +59,7 @@ def delinearise(linear: Tensor) -> Tensor:
     return power.add_(linear.clamp(max=0.0031308).sub_(0.0031308), alpha=12.92)
 
 
+@by_bands
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """Convert sRGB in [0, 1] to L* in 0..100 and a*, b*."""
     white = _mix_channels(linearise(rgb), _TO_WHITE)
@@ -67,6 +70,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     return torch.stack([y * 116 - 16, (x - y).mul_(500), (y - z).mul_(200)], dim=1)
 
 
+@by_bands
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Convert L*a*b* to sRGB, not clipped: colours that no display shows keep their values beyond [0, 1]."""
     lightness, a, b = lab.unbind(1)
@@ -83,6 +87,7 @@ def luma(rgb: Tensor) -> Tensor:
     return _weighted_sum(rgb, _LUMA)[:, None]
 
 
+@by_bands
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """Convert RGB in [0, 1] to BT.601 YCbCr in studio swing, on the scale where 255 is 1."""
     ycbcr = _mix_channels(rgb, _YCBCR_FROM_RGB.tolist())
@@ -91,6 +96,7 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     return ycbcr
 
 
+@by_bands
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """Invert `rgb_to_ycbcr`, not clipped."""
     centred = torch.stack([p - o for p, o in zip(ycbcr.unbind(1), _YCBCR_OFFSET, strict=True)], dim=1)

@@ -16,8 +16,11 @@ def edge_mask(luma: Tensor) -> Tensor:
     """
     strength = _own_range(gaussian_filter(_gradient_magnitude(luma), sigma=4)).clamp_(0.1, 1)
     strength = _own_range(strength)
-    high = _percentile(strength, 99)
-    low = 1 - _percentile(1 - strength, 99)
+    flat = strength.flatten(1)
+    count = flat.shape[1]
+    rank = math.floor(min(max(count * 0.99, 1), count) + 0.5)  # of the 99th percentile, not interpolated
+    high = flat.kthvalue(rank, dim=1).values.view(-1, 1, 1, 1)
+    low = 1 - (1 - flat.kthvalue(count - rank + 1, dim=1).values).view(-1, 1, 1, 1)
     return _own_range(torch.minimum(torch.maximum(strength, low), high))
 
 
@@ -42,11 +45,3 @@ def _own_range(planes: Tensor) -> Tensor:
     low, high = planes.amin((1, 2, 3), keepdim=True), planes.amax((1, 2, 3), keepdim=True)
     constant = low == high
     return (planes - torch.where(constant, 0, low)).div_(torch.where(constant, 1, high - low))
-
-
-def _percentile(planes: Tensor, percent: float) -> Tensor:
-    """Return the value of rank round(n percent / 100), not interpolated: (B, 1, 1, 1)."""
-    flat = planes.flatten(1)
-    count = flat.shape[1]
-    rank = math.floor(min(max(count * percent / 100, 1), count) + 0.5)
-    return flat.kthvalue(rank, dim=1).values.view(-1, 1, 1, 1)

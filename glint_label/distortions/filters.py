@@ -4,6 +4,7 @@ Sums are shifted additions or Fourier products, never library convolutions: thos
 summation (and, on a GPU, their precision) by batch size and global switches, which must not change a pixel.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,6 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.fft import next_fast_len
 from torch import Tensor
+
+from glint_label.distortions.bands import bands
 
 Kernel = npt.NDArray[np.float64]
 _LONGEST_SUM = 12  # radius from which the Fourier transform is the faster way
@@ -38,12 +41,21 @@ def _filter_axis(planes: Tensor, kernel: Sequence[float], axis: int) -> Tensor:
     """Filter along one axis with a symmetric kernel."""
     radius = len(kernel) // 2
     padded = replicate(planes, radius if axis == 2 else 0, radius if axis == 3 else 0)
-    length = planes.shape[axis]
-    total = planes * kernel[radius]
-    for i in range(1, radius + 1):
-        pair = padded.narrow(axis, radius - i, length) + padded.narrow(axis, radius + i, length)
-        total.add_(pair, alpha=kernel[radius + i])
-    return total
+    filtered = torch.empty_like(planes)
+    for rows in bands(planes):
+        total = torch.mul(planes[:, :, rows], kernel[radius], out=filtered[:, :, rows])
+        pair = torch.empty_like(total)
+        for i in range(1, radius + 1):
+            before, after = (_moved(padded, axis, rows, planes.shape, radius + j) for j in (-i, i))
+            total.add_(torch.add(before, after, out=pair), alpha=kernel[radius + i])
+    return filtered
+
+
+def _moved(padded: Tensor, axis: int, rows: slice, shape: torch.Size, offset: int) -> Tensor:
+    """Return the rows of padded planes that `rows` sees at an offset along an axis."""
+    if axis == 2:
+        return padded[:, :, rows.start + offset : rows.stop + offset]
+    return padded[:, :, rows, offset : offset + shape[3]]
 
 
 def replicate(planes: Tensor, rows: int, columns: int) -> Tensor:
@@ -53,29 +65,30 @@ def replicate(planes: Tensor, rows: int, columns: int) -> Tensor:
 
 def filter_sparse(planes: Tensor, kernel: Kernel) -> Tensor:
     """Filter each plane with a small kernel that is mostly zeros and symmetric about its centre."""
-    height, width = planes.shape[2:]
+    width = planes.shape[3]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = replicate(planes, rows, columns)
-    total = torch.zeros_like(planes)
-    for y, x in np.argwhere(kernel).tolist():
-        total.add_(padded[:, :, y : y + height, x : x + width], alpha=float(kernel[y, x]))
-    return total
+    filtered = torch.zeros_like(planes)
+    for band in bands(planes):
+        total = filtered[:, :, band]
+        for y, x in np.argwhere(kernel).tolist():
+            shifted = padded[:, :, band.start + y : band.stop + y, x : x + width]
+            total.add_(shifted, alpha=float(kernel[y, x]))
+    return filtered
 
 
 def filter_fourier(planes: Tensor, kernel: Kernel) -> Tensor:
     """Convolve each plane with a large kernel of odd sides that is symmetric about its centre."""
     height, width = planes.shape[2:]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    padded = replicate(planes, rows, columns)
     fast = (next_fast_len(height + 2 * rows, real=True), next_fast_len(width + 2 * columns, real=True))
     transfer = torch.fft.rfft2(torch.from_numpy(kernel).to(planes), s=fast)
-    images = [
-        torch.fft.irfft2(torch.fft.rfft2(image, s=fast).mul_(transfer), s=fast)[
-            :, 2 * rows : 2 * rows + height, 2 * columns : 2 * columns + width
-        ]
-        for image in padded
-    ]
-    return torch.stack(images)
+    filtered = torch.empty_like(planes)
+    inside = (slice(2 * rows, 2 * rows + height), slice(2 * columns, 2 * columns + width))
+    for i, j in itertools.product(range(planes.shape[0]), range(planes.shape[1])):
+        spectrum = torch.fft.rfft2(replicate(planes[i : i + 1, j : j + 1], rows, columns)[0, 0], s=fast)
+        filtered[i, j] = torch.fft.irfft2(spectrum.mul_(transfer), s=fast)[inside]
+    return filtered
 
 
 @lru_cache(maxsize=16)

@@ -44,16 +44,16 @@ def denoise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
     return torch.stack([denoise_planes(image[:, None])[:, 0] for image in noisy]).to(images.rgb.dtype)
 
 
-def normal_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+def normal_samples(seeds: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Draw a normal number for every sample."""
-    return normal(seeds, Stream.NOISE, (3, *size))
+    return normal(seeds, Stream.NOISE, (3, *size), dtype)
 
 
-def impulse_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+def impulse_samples(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Tensor:
     """Draw a uniform number for every sample."""
     return uniform(seeds, Stream.IMPULSE, (3, *size))
 
 
-def speckle_samples(seeds: Tensor, size: tuple[int, int]) -> Tensor:
+def speckle_samples(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Tensor:
     """Draw a uniform number for every sample."""
     return uniform(seeds, Stream.SPECKLE, (3, *size))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from glint_label.distortions.bands import bands
 from glint_label.distortions.color_spaces import luma, rgb_to_lab
 from glint_label.distortions.edges import edge_mask
 
@@ -22,19 +23,25 @@ def stretch(images: Tensor) -> Tensor:
 
     Args:
         images: (B, 3, H, W), any range.
+
+    Returns:
+        A new tensor, or on the CPU the given one where it already spans [0, 1].
     """
-    flat = images.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)
-    span = high - low
-    constant = span == 0
+    low, high = images.flatten(1).amin(1), images.flatten(1).amax(1)
+    if not images.is_cuda and bool((low == 0).all() and (high == 1).all()):
+        return images
+    constant = low == high
     low = torch.where(constant, 0, low).view(-1, 1, 1, 1)
-    span = torch.where(constant, 1, span).view(-1, 1, 1, 1)
+    span = torch.where(constant, 1, high - low.flatten()).view(-1, 1, 1, 1)
     return (images - low).div_(span)
 
 
 def to_bytes(images: Tensor) -> Tensor:
     """Round [0, 1] to the 8-bit scale, halves away from zero, saturating: uint8, same shape."""
-    return (images * 255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+    rounded = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for rows in bands(images):
+        rounded[..., rows, :] = (images[..., rows, :] * 255).add_(0.5).clamp_(0, 255)
+    return rounded
 
 
 class Prepared:
@@ -48,7 +55,7 @@ class Prepared:
     """
 
     def __init__(self, images: Tensor) -> None:
-        self.rgb = stretch(images if images.is_floating_point() else images.double())
+        self.rgb = stretch((images if images.is_floating_point() else images.double()).contiguous())
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,10 +80,11 @@ class Prepared:
     @cached_property
     def bytes(self) -> Bytes:
         """The 8-bit images on the host, (B, H, W, 3)."""
-        array: Bytes = to_bytes(self.rgb).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return array
+        return torch.stack(to_bytes(self.rgb).unbind(1), dim=-1).cpu().numpy()
 
     def from_bytes(self, arrays: Sequence[Bytes]) -> Tensor:
         """Bring (H, W, 3) arrays, one per image, back as a (B, 3, H, W) tensor in [0, 1] like `rgb`."""
-        stacked = torch.stack([torch.from_numpy(array) for array in arrays])
-        return stacked.to(self.rgb.device).permute(0, 3, 1, 2).to(self.rgb.dtype).div_(255)
+        images = torch.empty_like(self.rgb)
+        for image, array in zip(images, arrays, strict=True):
+            image.copy_(torch.from_numpy(array).permute(2, 0, 1))
+        return images.div_(255)

@@ -29,10 +29,10 @@ def jitter(images: Prepared, amount: float, noise: Iterable[Tensor]) -> Tensor:
     return moved
 
 
-def jitter_fields(seeds: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+def jitter_fields(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Iterator[Tensor]:
     """Draw the fields of five warps, each when it is needed."""
     for number in range(_WARPS):
-        yield normal(seeds, Stream.FIELD, (2, *size), start=number * size[0] * size[1])
+        yield normal(seeds, Stream.FIELD, (2, *size), part=number)
 
 
 def non_eccentricity_patch(images: Prepared, _count: float, source: Tensor, target: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def non_eccentricity_patch(images: Prepared, _count: float, source: Tensor, targ
         for (top, left), (to_top, to_left) in zip(froms, tos, strict=True):
             patch = origin[top : top + _PATCH, left : left + _PATCH].clone()
             origin[to_top : to_top + _PATCH, to_left : to_left + _PATCH] = patch
-        moved.append(image.flatten(1).index_select(1, origin.view(-1).to(image.device)).view_as(image))
+        moved.append(_take(image, origin))
     return torch.stack(moved)
 
 
@@ -72,14 +72,21 @@ def patch_places(draws: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
 def pixelate(images: Prepared, strength: float) -> Tensor:
     """Shrink to 0.95 - strength^0.6 of the size and enlarge again, by nearest neighbours."""
     scale = 0.95 - strength**0.6
-    result = images.rgb
-    for axis in (2, 3):
-        length = result.shape[axis]
-        shrunk = math.ceil(scale * length)
-        down = _nearest(length, shrunk, scale)
-        up = _nearest(shrunk, length, length / shrunk)
-        result = result.index_select(axis, down[up].to(result.device))
-    return result
+    rows, columns = (_pixelated(length, scale) for length in images.size)
+    return _take(images.rgb, rows[:, None] * images.size[1] + columns)
+
+
+def _take(planes: Tensor, places: Tensor) -> Tensor:
+    """Copy each pixel of (..., H, W) planes from the place, row * W + column, that (H, W) `places` names."""
+    flat = planes.flatten(-2)
+    return flat.gather(-1, places.to(planes.device).flatten().expand(flat.shape)).view_as(planes)
+
+
+def _pixelated(length: int, scale: float) -> Tensor:
+    """Return which of `length` pixels each of them shows after shrinking and enlarging."""
+    shrunk = math.ceil(scale * length)
+    down = _nearest(length, shrunk, scale)
+    return down[_nearest(shrunk, length, length / shrunk)]
 
 
 def _nearest(length: int, new_length: int, scale: float) -> Tensor:

@@ -11,7 +11,7 @@ from glint_label.distortions.prepared import Prepared, stretch
 from glint_label.errors import UsageError
 
 Draw = Callable[[Tensor, float, tuple[int, int]], dict[str, Tensor]]
-Noise = Callable[[Tensor, tuple[int, int]], Tensor | Iterable[Tensor]]
+Noise = Callable[[Tensor, tuple[int, int], torch.dtype], Tensor | Iterable[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Distortion:
     unit: str
     ordered: bool = True  # False: a higher level is not always a worse image
     draw: Draw | None = None  # (seeds, amount, size) -> the few random parameters, each with one row per seed
-    noise: Noise | None = None  # (seeds, size) -> random numbers for every pixel
+    noise: Noise | None = None  # (seeds, size, dtype) -> random numbers for every pixel
     on_host: bool = False  # runs image by image on the CPU
     source: str = "kadid10k"  # the rated dataset whose raters saw it
 
@@ -47,7 +47,7 @@ class Distortion:
         amount = self.amount(level)
         random: dict[str, Any] = self.draw(seeds.cpu(), amount, images.size) if self.draw else {}
         if self.noise:
-            random["noise"] = self.noise(seeds.to(images.rgb.device), images.size)
+            random["noise"] = self.noise(seeds.to(images.rgb.device), images.size, images.rgb.dtype)
         return stretch(self.degrade(images, amount, **random))
 
     def parameters(self, level: int, seed: int, size: tuple[int, int]) -> dict[str, Any]:

@@ -8,34 +8,38 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glint_label.distortions.prepared import Bytes, Prepared
+from glint_label.distortions.prepared import Prepared, to_bytes
 
 Vector = npt.NDArray[np.float64]
 
 
 def quantization(images: Prepared, count: float) -> Tensor:
     """Map all samples to count + 1 values: 0 for the first bin, its upper threshold for every other."""
-    quantised = torch.empty_like(images.rgb)
-    for out, image, array in zip(quantised, images.rgb, images.bytes, strict=True):
-        thresholds = torch.tensor(otsu_thresholds(array, int(count)), dtype=torch.float64).div_(255).to(image)
-        values = torch.cat([thresholds.new_zeros(1), thresholds[1:], thresholds.new_ones(1)])
-        out.copy_(values[torch.bucketize(image, thresholds)])
-    return quantised
+    # A threshold is a whole number of 255ths, so x <= threshold is decided by the 255ths in x, rounded up.
+    cells = (images.rgb * 255).ceil_().long()
+    quantised = []
+    for image, cell in zip(to_bytes(images.rgb), cells, strict=True):
+        thresholds = otsu_thresholds(torch.bincount(image.flatten(), minlength=256), int(count))
+        values = np.array([0, *thresholds[1:], 255]) / 255
+        table = torch.from_numpy(values[np.searchsorted(thresholds, np.arange(256))]).to(images.rgb)
+        quantised.append(table.take(cell))
+    return torch.stack(quantised)
 
 
-def otsu_thresholds(image: Bytes, count: int) -> list[int]:
-    """Return `count` grey levels that spread the classes between them as far apart as a simplex search finds.
+def otsu_thresholds(histogram: Tensor, count: int) -> list[int]:
+    """Return `count` levels of a histogram that a simplex search finds to spread the classes apart.
 
     A local optimum of Otsu's between-class variance, and meant to be: the search is part of the distortion.
     """
-    shares = np.bincount(image.ravel(), minlength=256) / image.size
+    counts = histogram.cpu().numpy()
+    shares = counts / counts.sum()
     mass = np.cumsum(shares).tolist()
     moment = np.cumsum(shares * np.arange(256)).tolist()
 
     def cost(thresholds: Vector) -> float:
         """Return minus the between-class variance, up to a constant."""
         previous, before, sum_before, spread = -1, 0.0, 0.0, 0.0
-        for threshold in [*(math.floor(t + 0.5) for t in thresholds.tolist()), 255]:
+        for threshold in [*map(int, (thresholds + 0.5).tolist()), 255]:
             if not previous < threshold <= 255:
                 return math.inf
             weight = mass[threshold] - before
@@ -46,7 +50,7 @@ def otsu_thresholds(image: Bytes, count: int) -> list[int]:
         return -spread
 
     best = minimise(cost, np.linspace(0, 255, count + 2)[1:-1])
-    return [math.floor(t + 0.5) for t in best.tolist()]
+    return [int(t) for t in (best + 0.5).tolist()]
 
 
 def minimise(cost: Callable[[Vector], float], start: Vector) -> Vector:

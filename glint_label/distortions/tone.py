@@ -7,6 +7,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from glint_label.distortions.bands import by_bands
 from glint_label.distortions.color_spaces import lab_to_rgb
 from glint_label.distortions.filters import gaussian_filter
 from glint_label.distortions.prepared import Prepared
@@ -16,7 +17,7 @@ def brighten(images: Prepared, amount: float) -> Tensor:
     """Raise the middle of the tone curve to 0.5 + amount / 2: two parts in RGB, one part in L*."""
     middle = 0.5 + amount / 2
     lab = images.lab.clone()
-    lab[:, 0] = _parabola(lab[:, 0] / 100, middle) * 100
+    lab[:, :1] = _parabola(lab[:, :1] / 100, middle) * 100
     return lab_to_rgb(lab).clamp_(0, 1).add_(_parabola(images.rgb, middle), alpha=2).div_(3)
 
 
@@ -25,6 +26,7 @@ def darken(images: Prepared, amount: float) -> Tensor:
     return _parabola(images.rgb, 0.5 - amount / 2)
 
 
+@by_bands
 def _parabola(x: Tensor, middle: float) -> Tensor:
     """Tone curve through (0, 0), (0.5, middle) and (1, 1), clipped."""
     return (x * (2 - 4 * middle)).add_(4 * middle - 1).mul_(x).clamp_(0, 1)
@@ -40,6 +42,7 @@ def contrast_change(images: Prepared, amount: float) -> Tensor:
     return _s_curve(images.rgb, 0.25 - amount / 4, 0.75 + amount / 4)
 
 
+@by_bands
 def _s_curve(x: Tensor, low: float, high: float) -> Tensor:
     """Tone curve through (0, 0), (0.3, low), (0.5, 0.5), (0.7, high) and (1, 1), clipped."""
     *cubic, bend = _s_curve_terms(low, high)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from glint_label.distortions.bands import bands
+
 
 def warp(images: Tensor, field: Tensor) -> Tensor:
     """Take each pixel from where its shift points back to: out(y, x) = image(y - down, x - right).
@@ -25,24 +27,28 @@ def warp(images: Tensor, field: Tensor) -> Tensor:
             for image, row, column in zip(images, rows, columns, strict=True)
         ]
     )
-    down, right = field[:, 0], field[:, 1]
-    top, row_weights = _taps(torch.arange(height, device=field.device)[:, None] - down, margin, height)
-    left, column_weights = _taps(torch.arange(width, device=field.device) - right, margin, width)
     stride = width + 2 * margin
-    first = (top * stride + left).flatten(1)[:, None].expand(-1, 3, -1)
     flat = padded.flatten(2)
-    total = torch.zeros_like(images).flatten(2)
-    for i, row_weight in enumerate(row_weights):
-        for j, column_weight in enumerate(column_weights):
-            weight = (row_weight * column_weight).to(images.dtype).flatten(1)[:, None]
-            total.add_(flat.gather(2, first + (i * stride + j)).mul_(weight))
-    return total.view_as(images)
+    warped = torch.zeros_like(images)
+    for band in bands(images):
+        y = torch.arange(band.start, band.stop, device=field.device)[:, None] - field[:, 0, band]
+        x = torch.arange(width, device=field.device) - field[:, 1, band]
+        top, row_weights = _taps(y, margin, height, images.dtype)
+        left, column_weights = _taps(x, margin, width, images.dtype)
+        first = (top * stride + left).flatten(1)[:, None]
+        total = warped[:, :, band]
+        for i, row_weight in enumerate(row_weights):
+            for j, column_weight in enumerate(column_weights):
+                place = (first + (i * stride + j)).expand(-1, 3, -1)
+                sample = flat.gather(2, place).view(total.shape)
+                total.add_(sample.mul_((row_weight * column_weight)[:, None]))
+    return warped
 
 
-def _taps(position: Tensor, margin: int, length: int) -> tuple[Tensor, list[Tensor]]:
+def _taps(position: Tensor, margin: int, length: int, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
     """Return the index of the first of the four samples around each position, and the four weights."""
     whole = position.floor()
-    t = position - whole
+    t = (position - whole).to(dtype)
     t2 = t * t
     t3 = t2 * t
     before = t2 - (t3 + t).mul_(0.5)
