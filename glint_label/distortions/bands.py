@@ -6,7 +6,7 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-_PIXELS = 1 << 14  # per band and plane
+_PIXELS = 1 << 15  # per band and plane
 
 
 def bands(planes: Tensor) -> Iterator[slice]:
@@ -18,13 +18,15 @@ def bands(planes: Tensor) -> Iterator[slice]:
 
 
 def by_bands(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Call a function of single pixels, (B, 3, H, W) to the same shape, on bands of its first argument."""
+    """Call a function of single pixels on bands, as (B, 3, H, W) tensors and numbers."""
 
     @wraps(function)
-    def banded(planes: Tensor, *settings: float) -> Tensor:
+    def banded(*arguments: Tensor | float) -> Tensor:
+        planes = next(a for a in arguments if isinstance(a, Tensor))
         result = torch.empty(planes.shape, dtype=planes.dtype, device=planes.device)
         for rows in bands(planes):
-            result[:, :, rows] = function(planes[:, :, rows], *settings)
+            parts = (a[:, :, rows] if isinstance(a, Tensor) else a for a in arguments)
+            result[:, :, rows] = function(*parts)
         return result
 
     return banded

@@ -87,7 +87,6 @@ def luma(rgb: Tensor) -> Tensor:
     return _weighted_sum(rgb, _LUMA)[:, None]
 
 
-@by_bands
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """Convert RGB in [0, 1] to BT.601 YCbCr in studio swing, on the scale where 255 is 1."""
     ycbcr = _mix_channels(rgb, _YCBCR_FROM_RGB.tolist())
@@ -96,8 +95,7 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     return ycbcr
 
 
-@by_bands
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """Invert `rgb_to_ycbcr`, not clipped."""
-    centred = torch.stack([p - o for p, o in zip(ycbcr.unbind(1), _YCBCR_OFFSET, strict=True)], dim=1)
-    return _mix_channels(centred, _RGB_FROM_YCBCR)
+    centred = [plane - offset for plane, offset in zip(ycbcr.unbind(1), _YCBCR_OFFSET, strict=True)]
+    return _mix_channels(torch.stack(centred, dim=1), _RGB_FROM_YCBCR)

@@ -6,7 +6,7 @@ summation (and, on a GPU, their precision) by batch size and global switches, wh
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -32,23 +32,34 @@ def gaussian_kernel(sigma: float, radius: int) -> list[float]:
 def gaussian_filter(planes: Tensor, sigma: float, radius: int | None = None) -> Tensor:
     """Blur each plane with a Gaussian that reaches `radius` pixels to each side, by default ceil(2 sigma)."""
     kernel = gaussian_kernel(sigma, math.ceil(2 * sigma) if radius is None else radius)
-    if len(kernel) // 2 < _LONGEST_SUM:
-        return _filter_axis(_filter_axis(planes, kernel, 3), kernel, 2)
-    return filter_fourier(planes, np.outer(kernel, kernel))
+    if len(kernel) // 2 >= _LONGEST_SUM:
+        return filter_fourier(planes, np.outer(kernel, kernel))
+    filtered = torch.empty_like(planes, memory_format=torch.contiguous_format)
+    for plane, out in zip(_one_by_one(planes), _one_by_one(filtered), strict=True):
+        _filter_axis(_filter_axis(plane, kernel, 3, torch.empty_like(plane)), kernel, 2, out)
+    return filtered
 
 
-def _filter_axis(planes: Tensor, kernel: Sequence[float], axis: int) -> Tensor:
+def _one_by_one(planes: Tensor) -> Iterator[Tensor]:
+    """Yield each plane alone on the CPU, where memory is the bottleneck; all of them on a GPU."""
+    if planes.is_cuda:
+        yield planes
+        return
+    for i, j in itertools.product(range(planes.shape[0]), range(planes.shape[1])):
+        yield planes[i : i + 1, j : j + 1]
+
+
+def _filter_axis(planes: Tensor, kernel: Sequence[float], axis: int, out: Tensor) -> Tensor:
     """Filter along one axis with a symmetric kernel."""
     radius = len(kernel) // 2
     padded = replicate(planes, radius if axis == 2 else 0, radius if axis == 3 else 0)
-    filtered = torch.empty_like(planes)
     for rows in bands(planes):
-        total = torch.mul(planes[:, :, rows], kernel[radius], out=filtered[:, :, rows])
+        total = torch.mul(planes[:, :, rows], kernel[radius], out=out[:, :, rows])
         pair = torch.empty_like(total)
         for i in range(1, radius + 1):
             before, after = (_moved(padded, axis, rows, planes.shape, radius + j) for j in (-i, i))
             total.add_(torch.add(before, after, out=pair), alpha=kernel[radius + i])
-    return filtered
+    return out
 
 
 def _moved(padded: Tensor, axis: int, rows: slice, shape: torch.Size, offset: int) -> Tensor:
@@ -81,13 +92,15 @@ def filter_fourier(planes: Tensor, kernel: Kernel) -> Tensor:
     """Convolve each plane with a large kernel of odd sides that is symmetric about its centre."""
     height, width = planes.shape[2:]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    fast = (next_fast_len(height + 2 * rows, real=True), next_fast_len(width + 2 * columns, real=True))
-    transfer = torch.fft.rfft2(torch.from_numpy(kernel).to(planes), s=fast)
-    filtered = torch.empty_like(planes)
-    inside = (slice(2 * rows, 2 * rows + height), slice(2 * columns, 2 * columns + width))
+    size = (next_fast_len(height + 2 * rows, real=True), next_fast_len(width + 2 * columns, real=True))
+    margins = (columns, size[1] - width - columns, rows, size[0] - height - rows)
+    transfer = torch.fft.rfft2(torch.from_numpy(kernel).to(planes), s=size)
+    filtered = torch.empty_like(planes, memory_format=torch.contiguous_format)
+    # Each plane alone, so that the transform, and with it the last bits, are the same in any batch.
     for i, j in itertools.product(range(planes.shape[0]), range(planes.shape[1])):
-        spectrum = torch.fft.rfft2(replicate(planes[i : i + 1, j : j + 1], rows, columns)[0, 0], s=fast)
-        filtered[i, j] = torch.fft.irfft2(spectrum.mul_(transfer), s=fast)[inside]
+        padded = F.pad(planes[i : i + 1, j : j + 1], margins, mode="replicate")[0, 0]
+        product = torch.fft.rfft2(padded).mul_(transfer)
+        filtered[i, j] = torch.fft.irfft2(product, s=size)[2 * rows :, 2 * columns :][:height, :width]
     return filtered
 
 
