@@ -9,6 +9,7 @@ GlintError
 |   +-- StateError          an output folder that another configuration made, or that is damaged
 |   +-- OutputError         a disk that is full or not writable
 +-- TooManyFailuresError (4)
++-- WorkerError (1)         a worker process died
 +-- ThresholdError (5)      audit or verify below the asked-for figure
 """
 
@@ -57,6 +58,10 @@ class StateError(InputError):
 
 class OutputError(InputError, OSError):
     """An output that cannot be written: disk full, no permission."""
+
+
+class WorkerError(GlintError):
+    """A worker process died."""
 
 
 class TooManyFailuresError(GlintError):

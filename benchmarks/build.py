@@ -1,0 +1,279 @@
+"""How fast and how lean a build is, as ratios to bare loops in the same run.
+
+    python benchmarks/build.py                   all parts; writes benchmarks/results/build-DEVICE.json and .md
+    python benchmarks/build.py --parts labels    one of embed, paper, labels, memory
+
+embed   a build with a ViT-B-32 against a bare loop that decodes and runs the same model on the same files
+paper   photos a second of the published scheme (ResNet-101, one photo at a time, native size) and of a ViT-B-32
+labels  vectors given, no photo opened: references x 125 rows labelled and written
+memory  peak memory of the same at 1,000 and at 100,000 references
+
+Every process is timed from its start. Weights are random: speed does not depend on them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image
+
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "rocket.jpg")
+SIZE = (512, 384)
+RESULTS = Path(__file__).parent / "results"
+DIMENSIONS = 41
+
+
+def make_photos(folder: Path, number: int) -> Path:
+    """Save random crops of scikit-image's colour photos as PNG."""
+    rng = np.random.default_rng(0)
+    data = Path(skimage.__file__).parent / "data"
+    photos = [Image.open(data / name).convert("RGB").resize((700, 560)) for name in PHOTOS]
+    folder.mkdir()
+    for index in range(number):
+        photo = photos[index % len(photos)]
+        left, top = rng.integers(0, photo.width - SIZE[0]), rng.integers(0, photo.height - SIZE[1])
+        crop = photo.crop((left, top, left + SIZE[0], top + SIZE[1]))
+        crop.save(folder / f"{index:05d}.png", compress_level=3)
+    return folder
+
+
+def make_source(folder: Path, anchors: int) -> Path:
+    """Save a rated dataset of KADID-10k's shape in the `custom` layout, its scores drawn at random."""
+    from glint_label.distortions import DISTORTIONS
+
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    lines = ["anchor,distortion,level,mos"]
+    for index in range(anchors):
+        pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"a{index:02d}.png")
+        for name in DISTORTIONS:
+            lines += [f"a{index:02d}.png,{name},{level},{rng.uniform(1, 5):.2f}" for level in range(1, 6)]
+    (folder / "ratings.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def make_weights(path: Path) -> Path:
+    """Save a randomly initialised ViT-B-32."""
+    import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model("ViT-B-32").state_dict(), path)
+    return path
+
+
+def timed(*arguments: object) -> tuple[float, dict]:
+    """Run this file's child part, or any command, and time the whole process; its last line is JSON or ignored."""
+    started = time.perf_counter()
+    done = subprocess.run([str(part) for part in arguments], check=True, stdout=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - started
+    last = (done.stdout.strip().splitlines() or ["{}"])[-1]
+    return seconds, json.loads(last) if last.startswith("{") else {}
+
+
+def child(part: str, *arguments: object) -> tuple[float, dict]:
+    """Run one of this file's child parts in a process of its own."""
+    return timed(sys.executable, __file__, "--child", part, *arguments)
+
+
+# -- child parts: what the timed processes do --------------------------------------------------------------------------
+
+
+def child_bare(photos: str, weights: str, device: str) -> None:
+    """Decode and embed every photo in batches of 64: what cannot be left out."""
+    import open_clip
+    import torch
+
+    model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32", pretrained=weights, device=device)
+    model.eval()
+    names = sorted(Path(photos).iterdir())
+    with torch.inference_mode():
+        for start in range(0, len(names), 64):
+            batch = [preprocess(Image.open(name).convert("RGB")) for name in names[start : start + 64]]
+            model.encode_image(torch.stack(batch).to(device)).cpu()
+
+
+def child_paper(photos: str, device: str) -> None:
+    """Embed one photo at a time at its native size with a ResNet-101, as published."""
+    import timm
+    import torch
+
+    model = timm.create_model("resnet101", num_classes=0).eval().to(device)
+    names = sorted(Path(photos).iterdir())[:64]
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for name in names:
+            pixels = np.asarray(Image.open(name).convert("RGB"))
+            image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().to(device) / 255
+            model(image).cpu()
+    print(json.dumps({"photos_per_second": len(names) / (time.perf_counter() - started)}))
+
+
+def child_given(folder: str, references: str) -> None:
+    """Save vectors in place of the first stage of a build."""
+    from glint_label.manifest import shard_folder
+    from glint_label.pipeline import _open_run
+    from glint_label.shards import Measured, Shard, write_measured
+
+    plan = _plan(Path(folder), int(references))
+    out = plan.config.out
+    out.mkdir()
+    _open_run(plan, ["benchmark"])
+    rng = np.random.default_rng(2)
+    anchors = tuple(plan.source.anchors)
+    for shard in [*plan.shards, Shard(-1, anchors, ())]:
+        measured = Measured(
+            names=shard.names,
+            vectors=rng.normal(size=(len(shard.names), DIMENSIONS)).astype(np.float32),
+            sha256=("0" * 64,) * len(shard.names),
+            sizes=np.full((len(shard.names), 2), 512),
+            failures=(),
+        )
+        write_measured(out / "anchors" if shard.number < 0 else shard_folder(out, shard.number), measured)
+
+
+def child_labels(folder: str, references: str) -> None:
+    """Label from the vectors: near-duplicates, neighbours, transfer, tables."""
+    from glint_label.pipeline import run_plan
+
+    plan = _plan(Path(folder), int(references))
+    report = run_plan(plan)
+    main = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * plan.config.workers
+    print(json.dumps({"rows": report.counts["rows"], "peak_mb": (main + workers) / 1024}))
+
+
+def _plan(folder: Path, references: int):
+    from glint_label.config import BuildConfig, settings_of
+    from glint_label.embed import make_embedder
+    from glint_label.pipeline import Plan, makeable_cells
+    from glint_label.shards import make_shards
+    from glint_label.sources import load_source
+
+    config = BuildConfig(
+        refs=folder,
+        out=folder / f"out{references}",
+        source="custom",
+        source_dir=folder / "rated",
+        embedder="statistics",
+        transfer="knn",
+        workers=os.cpu_count() or 1,
+    )
+    source = load_source("custom", folder / "rated")
+    cells, left_out = makeable_cells(source)
+    names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
+    embedder = make_embedder("statistics", [])
+    settings = settings_of(config, names, "", embedder.describe())
+    return Plan(config, source, cells, left_out, names, make_shards(names, folder), embedder, settings)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def part_embed(work: Path, device: str, photos: int, pairs: int) -> dict:
+    files = make_photos(work / "photos", photos)
+    weights = make_weights(work / "vit.pt")
+    source = make_source(work / "rated-small", 3)
+    runs = []
+    for pair in range(pairs):
+        options = f"--refs {files} --source custom --source-dir {source} --out {work / f'built{pair}'} --device {device}"
+        command = f"-m glint_cli.main build {options} --embedder clip --clip-model ViT-B-32 --clip-weights {weights}"
+        built, _ = timed(sys.executable, *command.split(), "--transfer", "knn")
+        bare, _ = child("bare", files, weights, device)
+        runs.append({"build_s": round(built, 1), "bare_s": round(bare, 1), "ratio": round(built / bare, 3)})
+    ratio = float(np.median([run["ratio"] for run in runs]))
+    return {"photos": photos, "runs": runs, "ratio": ratio, "at_most": 1.15}
+
+
+def part_paper(work: Path, device: str, embed: dict | None) -> dict:
+    files = work / "photos" if (work / "photos").is_dir() else make_photos(work / "photos", 64)
+    _, figures = child("paper", files, device)
+    result = {"published_photos_per_second": round(figures["photos_per_second"], 2)}
+    if embed:
+        ours = embed["photos"] / float(np.median([run["build_s"] for run in embed["runs"]]))
+        result |= {"build_photos_per_second": round(ours, 2)}
+        result |= {"times_faster": round(ours / figures["photos_per_second"], 1)}
+    return result
+
+
+def label(work: Path, references: int) -> dict:
+    child("given", work, references)
+    seconds, figures = child("labels", work, references)
+    return {
+        "references": references,
+        "rows": figures["rows"],
+        "seconds": round(seconds, 1),
+        "peak_mb": round(figures["peak_mb"]),
+    }
+
+
+def part_labels(work: Path) -> dict:
+    return {**label(work, 50_000), "seconds_at_most": 60, "peak_mb_at_most": 1500}
+
+
+def part_memory(work: Path) -> dict:
+    small, large = label(work, 1_000), label(work, 100_000)
+    return {
+        "small": small,
+        "large": large,
+        "difference_mb": large["peak_mb"] - small["peak_mb"],
+        "difference_mb_at_most": 200,
+    }
+
+
+def machine(device: str) -> str:
+    """Name the processor or the accelerator."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return f"{(models or [platform.processor()])[0]}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    """Run the parts and write the figures down."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="embed,paper,labels,memory")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--photos", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        globals()[f"child_{options.child[0]}"](*options.child[1:])
+        return
+    figures: dict = {"machine": machine(options.device)}
+    parts = options.parts.split(",")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        if "embed" in parts:
+            figures["embed"] = part_embed(work, options.device, options.photos, options.pairs)
+        if "paper" in parts:
+            figures["paper"] = part_paper(work, options.device, figures.get("embed"))
+        if "labels" in parts or "memory" in parts:
+            make_source(work / "rated", 80)
+        if "labels" in parts:
+            figures["labels"] = part_labels(work)
+        if "memory" in parts:
+            figures["memory"] = part_memory(work)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"build-{options.device.split(':')[0]}.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**before, **figures}, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""`glint-label doctor`."""
+
+import json
+from dataclasses import asdict
+
+import click
+from glint_cli.options import json_option
+
+from glint_label.errors import InputError
+
+_MARKS = {"ok": "ok", "note": "--", "problem": "!!"}
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Tell whether this machine is ready, and what to do about each problem.
+
+    Exit code 3 if something does not work.
+    """
+    from glint_label.doctor import diagnose
+
+    findings = diagnose()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        width = max(len(finding.topic) for finding in findings)
+        for finding in findings:
+            click.echo(f"{_MARKS[finding.state]}  {finding.topic:<{width}}  {finding.detail}")
+            if finding.remedy:
+                click.echo(f"    {'':<{width}}  -> {finding.remedy}")
+    problems = [finding for finding in findings if finding.state == "problem"]
+    if problems:
+        raise InputError(f"{len(problems)} problems, first: {problems[0].topic}: {problems[0].detail}")
+    if not as_json:
+        click.echo("Ready.")

@@ -1,0 +1,122 @@
+"""`glint-label inspect`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from glint_cli.options import folder_argument, json_option
+from glint_cli.text import bar, count, table
+
+from glint_label.errors import StateError
+from glint_label.summary import summarise
+
+_SHOWN = 5
+
+
+@click.command()
+@folder_argument
+@json_option
+def inspect(folder: Path, as_json: bool) -> None:
+    """Show what a build in DIR holds, and check every file of it.
+
+    Exit code 3 if anything is missing or has changed since it was built.
+    """
+    figures = summarise(folder)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
+    else:
+        show(figures)
+    if figures["problems"]:
+        raise StateError(f"{folder}: {len(figures['problems'])} problems, first: {figures['problems'][0]}")
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print the figures."""
+    click.echo(f"{figures['out']}: {figures['status']}")
+    click.echo()
+    for name, value in _overview(figures):
+        click.echo(f"  {name:<13} {value}")
+    if figures["distortions"]:
+        click.echo(f"\nMean label per level, {_range(figures)}, and the error to be expected of one label")
+        click.echo(_distortions(figures))
+        click.echo("\nLabels")
+        click.echo(_histogram(figures["labels"]))
+    if figures["similarity_quartiles"]:
+        click.echo("\nSimilarity to the nearest anchor")
+        names = ("least", "quarter", "median", "three quarters", "most")
+        click.echo(
+            "  " + ", ".join(f"{n} {v:.3f}" for n, v in zip(names, figures["similarity_quartiles"], strict=True))
+        )
+        hubs = ", ".join(f"{hub['anchor']} {count(hub['references'])}" for hub in figures["hubs"])
+        click.echo(
+            f"  nearest anchor of the most photos: {hubs} ({figures['anchors_used']} anchors are anyone's nearest)"
+        )
+    _list("Near-duplicates", [f"{row['ref_file_name']} of {row['of']}" for row in figures["near_duplicates"]])
+    _list("Abstained: no anchor is similar enough", figures["abstained"])
+    failures = [f"{row['ref_file_name']}: {row['reason']}, {row['message']}" for row in figures["failures"]]
+    _list("Failures", failures)
+    if figures["problems"]:
+        _list("PROBLEMS", figures["problems"])
+    else:
+        click.echo(f"\nIntegrity: all {count(figures['shards'])} shards agree with their _SUCCESS.json")
+
+
+def _range(figures: dict[str, Any]) -> str:
+    low, high = figures["mos_range"]
+    return f"{low:g} (worst) .. {high:g} (best)"
+
+
+def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    labelled = figures["references"] - len(figures["abstained"])
+    splits = ", ".join(f"{count(number)} {name}" for name, number in figures["splits"].items())
+    missing = f", without {', '.join(figures['missing_anchors'])}" if figures["missing_anchors"] else ""
+    pixels = f"{count(figures['pixel_files'])} files" if figures["pixel_files"] else "none yet: `glint-label render`"
+    rows = [
+        ("rows", f"{count(figures['rows'])} ({splits})"),
+        (
+            "references",
+            f"{count(labelled)} labelled, {count(len(figures['abstained']))} abstained, "
+            f"{count(len(figures['failures']))} failed",
+        ),
+        ("source", f"{figures['source']}, {figures['anchors']} anchors{missing}"),
+        ("labels by", f"{figures['embedder']} embedding, {figures['transfer']} transfer"),
+        ("pixels", pixels),
+    ]
+    if figures["ratings_note"]:
+        rows.append(("NOTE", figures["ratings_note"]))
+    return rows
+
+
+def _distortions(figures: dict[str, Any]) -> str:
+    levels = sorted({level for row in figures["distortions"] for level in row["mos_by_level"]})
+    header = ["distortion", *(f"L{level}" for level in levels), "+-", "rows"]
+    rows = [
+        [
+            f"{row['type']:>2} {row['name']}",
+            *(f"{row['mos_by_level'][level]:.2f}" if level in row["mos_by_level"] else "" for level in levels),
+            f"{row['mos_std']:.2f}",
+            count(row["rows"]),
+        ]
+        for row in figures["distortions"]
+    ]
+    return table(header, rows)
+
+
+def _histogram(labels: dict[str, list[float]]) -> str:
+    counts = labels["counts"]
+    most = max(counts) or 1
+    lines = []
+    for low, high, number in zip(labels["edges"][:-1], labels["edges"][1:], counts, strict=True):
+        lines.append(f"  {low:5.2f} .. {high:5.2f}  {bar(number / most, 40):<40} {count(int(number)):>9}")
+    return "\n".join(lines)
+
+
+def _list(title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    click.echo(f"\n{title} ({count(len(lines))})")
+    for line in lines[:_SHOWN]:
+        click.echo(f"  {line}")
+    if len(lines) > _SHOWN:
+        click.echo(f"  ... and {count(len(lines) - _SHOWN)} more (--json lists all)")

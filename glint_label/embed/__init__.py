@@ -1,0 +1,80 @@
+"""Embedders by name: clip, resnet101, statistics, hybrid, file:PATH."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from glint_label.embed.clip import DEFAULT_MODEL, ClipEmbedder
+from glint_label.embed.embedder import Embedder, Preparation
+from glint_label.embed.file import FileEmbedder
+from glint_label.embed.hybrid import HybridEmbedder
+from glint_label.embed.resnet import ResNetEmbedder
+from glint_label.embed.statistics import StatisticsEmbedder
+from glint_label.errors import UsageError
+
+__all__ = ["DEFAULT_MODEL", "EMBEDDERS", "Embedder", "Preparation", "check_embedder_name", "make_embedder"]
+
+EMBEDDERS = ("clip", "resnet101", "statistics", "hybrid", "file:PATH")
+
+
+def check_embedder_name(name: str) -> None:
+    """Refuse a name that is none of EMBEDDERS.
+
+    Raises:
+        UsageError: Names the allowed ones.
+    """
+    if name not in EMBEDDERS[:-1] and not (name.startswith("file:") and len(name) > len("file:")):
+        raise UsageError(f"unknown embedder {name!r}; known are {', '.join(EMBEDDERS)}")
+
+
+def make_embedder(
+    name: str,
+    photos: Iterable[Path],
+    *,
+    clip_model: str = DEFAULT_MODEL,
+    clip_weights: Path | None = None,
+    resnet_weights: Path | None = None,
+    device: str = "auto",
+) -> Embedder:
+    """Make an embedder, its weights loaded.
+
+    Args:
+        name: One of EMBEDDERS.
+        photos: Every file that will be embedded; `file:` looks them all up at once.
+        clip_model: open_clip `ARCHITECTURE:TAG`, for clip and hybrid.
+        clip_weights: Local weights instead of the tag's.
+        resnet_weights: Local weights instead of the hub's, for resnet101.
+        device: Torch device; `auto` takes a GPU when there is one.
+
+    Raises:
+        UsageError: Unknown name, model or device.
+        WeightsError: Weights that are neither here nor to be had.
+        InputError: A vector file that does not fit.
+    """
+    check_embedder_name(name)
+    if name == "statistics":
+        return StatisticsEmbedder()
+    if name.startswith("file:"):
+        return FileEmbedder(Path(name.removeprefix("file:")), photos)
+    device = resolve_device(device)
+    if name == "resnet101":
+        return ResNetEmbedder(resnet_weights, device)
+    clip = ClipEmbedder(clip_model, clip_weights, device)
+    return clip if name == "clip" else HybridEmbedder(StatisticsEmbedder(), clip)
+
+
+def resolve_device(device: str) -> str:
+    """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
+
+    Raises:
+        UsageError: The device is not on this machine.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: not usable here ({reason}); try --device cpu") from error
+    return device

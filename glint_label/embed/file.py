@@ -1,0 +1,103 @@
+"""Vectors made elsewhere: an .npz with `names` and `vectors`."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.embed.embedder import unit_rows
+from glint_label.errors import InputError
+from glint_label.files import sha256_of
+
+
+class FilePreparation:
+    """Nothing to prepare: the photo is opened only to be checked."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> int:  # noqa: ARG002 (the vector is found by the file's name)
+        """Return a token that says that the photo could be read."""
+        return 1
+
+
+class FileEmbedder:
+    """Look vectors up by file name.
+
+    A vector belongs to the file whose path ends in the vector's name by whole components: `a/b.png` fits `/x/a/b.png`
+    and not `/x/aa/b.png`.
+
+    Args:
+        file: .npz with `names` (n,) text and `vectors` (n, d) numbers, no pickle.
+        photos: Every file that will be asked for, so that a gap is found before any work is done.
+
+    Raises:
+        InputError: The file is malformed, or a photo has no vector or more than one.
+    """
+
+    near_duplicate = 0.98
+
+    def __init__(self, file: Path, photos: Iterable[Path]) -> None:
+        self.name = f"file:{file}"
+        self.preparation = FilePreparation()
+        self._file = file
+        names, self._vectors = _read(file)
+        self.dimensions = self._vectors.shape[1]
+        self._rows = _match(file, names, list(photos))
+
+    def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:
+        """Take the photos' rows; a missing input gives a row of zeros."""
+        vectors = self._vectors[[self._rows[path] for path in paths]]
+        vectors[[token is None for token in inputs]] = 0
+        return vectors
+
+    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
+        """Scale to unit length: the inner product is the cosine."""
+        return unit_rows(vectors)
+
+    def describe(self) -> dict[str, Any]:
+        """File and its hash."""
+        return {"embedder": "file", "file_sha256": sha256_of(self._file), "dimensions": self.dimensions}
+
+
+def _read(file: Path) -> tuple[list[str], NDArray[np.float32]]:
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; --embedder file:PATH takes an .npz with names and vectors")
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            names, vectors = arrays["names"], arrays["vectors"]
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+        raise InputError(f"{file}: not an .npz with plain arrays `names` and `vectors` ({error})") from error
+    if names.ndim != 1 or names.dtype.kind not in "US" or vectors.ndim != 2 or len(names) != len(vectors):
+        raise InputError(
+            f"{file}: wants names (n,) of text and vectors (n, d), has {names.dtype} {names.shape} and {vectors.shape}"
+        )
+    if vectors.dtype.kind not in "fiu":
+        raise InputError(f"{file}: the vectors are {vectors.dtype}, not numbers")
+    wrong = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
+    if wrong.any():
+        raise InputError(f"{file}: the vector of {str(names[wrong][0])!r} holds NaN or infinity, or is all zeros")
+    return [str(name) for name in names.astype(str)], vectors.astype(np.float32)
+
+
+def _match(file: Path, names: list[str], photos: list[Path]) -> dict[Path, int]:
+    rows: dict[PurePosixPath, int] = {}
+    for row, name in enumerate(names):
+        if rows.setdefault(PurePosixPath(name), row) != row:
+            raise InputError(f"{file}: names {name!r} twice; keep one vector a photo")
+    matched: dict[Path, int] = {}
+    owners: dict[int, Path] = {}
+    for photo in photos:
+        parts = photo.as_posix().split("/")
+        endings = (PurePosixPath("/".join(parts[start:])) for start in range(len(parts)))
+        found = [rows[ending] for ending in endings if ending in rows]
+        if not found:
+            raise InputError(f"{file}: has no vector for {photo}; names are matched by the end of the path")
+        if len(found) > 1:
+            both = " and ".join(repr(names[row]) for row in found[:2])
+            raise InputError(f"{file}: {both} both fit {photo}; make the names unambiguous")
+        owner = owners.setdefault(found[0], photo)
+        if owner != photo:
+            raise InputError(f"{file}: {names[found[0]]!r} fits both {owner} and {photo}; use longer names")
+        matched[photo] = found[0]
+    return matched

@@ -1,0 +1,91 @@
+"""The paper's retrieval network: ResNet-101, ImageNet-1k weights of torchvision's first recipe, through timm.
+
+Each photo goes in at its native size, one at a time; the 2048 globally averaged features are compared by cosine
+(Wang & Zhang, arXiv 2408.03885).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.embed.clip import exact_float32
+from glint_label.embed.embedder import check_finite, unit_rows
+from glint_label.embed.weights import find_weights, unreadable_weights
+from glint_label.files import sha256_of
+
+MODEL = "resnet101.tv_in1k"
+HUB_REPOSITORY = f"timm/{MODEL}"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class ResNetPreparation:
+    """Hand the pixels on as they are: the network takes any size."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the photo itself, (H, W, 3) uint8."""
+        return pixels
+
+
+class ResNetEmbedder:
+    """ResNet-101 up to the global average pool, in float32.
+
+    Args:
+        weights: A local state dict of timm's resnet101 instead of the hub's.
+        device: Torch device.
+
+    Raises:
+        WeightsError: The weights are neither here nor to be had, or do not fit.
+    """
+
+    name = "resnet101"
+    dimensions = 2048
+    near_duplicate = 0.96
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        import timm
+        import torch
+
+        self.preparation = ResNetPreparation()
+        self._device = torch.device(device)
+        self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, HUB_FILES, "--resnet-weights FILE")
+        try:
+            network = timm.create_model(MODEL, pretrained=False, num_classes=0, checkpoint_path=str(self._weights))
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise unreadable_weights(self._weights, MODEL, error) from error
+        self._network = network.to(self._device).eval().requires_grad_(False)
+
+    def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:
+        """Embed a shard, one photo at a time at its native size."""
+        import torch
+
+        mean = torch.tensor(MEAN, device=self._device).view(1, 3, 1, 1)
+        std = torch.tensor(STD, device=self._device).view(1, 3, 1, 1)
+        vectors = np.zeros((len(paths), self.dimensions), dtype=np.float32)
+        with torch.inference_mode(), exact_float32():
+            for row, pixels in zip(vectors, inputs, strict=True):
+                if pixels is not None:
+                    image = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None] / 255
+                    row[:] = self._network((image - mean) / std)[0].cpu().numpy()
+        check_finite(vectors, paths)
+        return vectors
+
+    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
+        """Scale to unit length: the inner product is the cosine."""
+        return unit_rows(vectors)
+
+    def describe(self) -> dict[str, Any]:
+        """Network, hash of its weights and preprocessing."""
+        return {
+            "embedder": self.name,
+            "model": MODEL,
+            "weights": self._weights.name,
+            "weights_sha256": sha256_of(self._weights),
+            "precision": "float32",
+            "preprocessing": {"size": "native", "mean": MEAN, "std": STD},
+            "dimensions": self.dimensions,
+        }

@@ -1,0 +1,90 @@
+"""Worker processes on this machine."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from glint_label.errors import WorkerError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# The task of a worker process: sent once when it starts, not with every item.
+_task: Callable[[Any], Any]
+
+
+def run_local(
+    task: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[tuple[Item, Result], None, None]:
+    """Run a task on every item and yield (item, result) as they finish.
+
+    Few results wait at a time, so memory does not grow with the number of items. Workers end with their parent, even
+    when it is killed. Close the iterator (`contextlib.closing`) to end them at once.
+
+    Args:
+        task: Picklable; its state travels to each worker once.
+        items: Picklable, small.
+        workers: Processes; 0 runs everything in this one.
+
+    Raises:
+        WorkerError: A worker died, most likely for want of memory.
+    """
+    if workers == 0:
+        for item in items:
+            yield item, task(item)
+        return
+    source = iter(items)
+    strangers = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(task,)
+    )
+    running: dict[Future[Result], Item] = {}
+    try:
+        while True:
+            for item in islice(source, workers + 1 - len(running)):
+                running[pool.submit(_run_task, item)] = item
+            if not running:
+                break
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+        pool.shutdown()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process died, perhaps for want of memory; what is finished is kept: "
+            "run the same command again, with fewer --workers"
+        ) from error
+    finally:
+        # Left early, by an error or Ctrl-C: what runs is done again next time, so nobody waits for it.
+        for worker in set(multiprocessing.active_children()) - strangers:
+            worker.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(task: Callable[[Any], Any]) -> None:
+    global _task  # noqa: PLW0603 (the one place where a spawned process can keep its task)
+    _task = task
+    # One thread a worker: the workers themselves fill the cores. What is loaded later reads the environment.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threadpool_limits(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_task(item: Any) -> Any:
+    return _task(item)

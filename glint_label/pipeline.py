@@ -1,0 +1,480 @@
+"""The build: pristine photos in, a labelled dataset out, with the disk at both ends.
+
+    photos -> shards of 64 -> open, check, embed      shards/N/failed.csv, embeddings.npz    (workers, one decode)
+           -> all vectors  -> near-duplicates, splits                                        (memory)
+           -> shards of 64 -> neighbours, labels      shards/N/*.csv, pixels, _SUCCESS.json  (workers)
+           -> whole build  -> references.csv, label_schema.json, README.md, run.json
+
+The two passes are there because a split must see every photo: near-duplicates may lie in different shards. Whatever
+kills the program, the same command goes on after the last whole shard and ends in the same bytes.
+"""
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from glint_label.card import dataset_card
+from glint_label.config import BuildConfig, differences, digest_of, settings_of
+from glint_label.embed import Embedder, make_embedder
+from glint_label.engines import run_local
+from glint_label.errors import InputError, OutputError, SourceError, StateError, TooManyFailuresError
+from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
+from glint_label.images import list_images
+from glint_label.labels import Group, LabelShards, ShardCounts, read_success, write_success
+from glint_label.manifest import (
+    REFERENCES_COLUMNS,
+    format_csv,
+    read_run,
+    schema,
+    shard_folder,
+    split_of,
+)
+from glint_label.neighbours import AnchorIndex, find_near_duplicates, near_anchors
+from glint_label.progress import MakeProgress, no_progress
+from glint_label.provenance import versions
+from glint_label.render import RenderReference
+from glint_label.shards import (
+    Measured,
+    OpenPhotos,
+    Request,
+    Shard,
+    is_measured,
+    make_shards,
+    measure,
+    read_measured,
+    write_measured,
+)
+from glint_label.sources import Cell, Source, load_source
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build ended with.
+
+    Attributes:
+        out: Its folder.
+        counts: references, abstained, failed, rows, shards.
+        failures: Reason -> number of photos.
+        seconds: Wall time of this call.
+        resumed: Shards that an earlier call had finished.
+        left_out: Distortions of the source that cannot be made here.
+        missing_anchors: Anchors that the source lacks.
+    """
+
+    out: Path
+    counts: dict[str, int]
+    failures: dict[str, int]
+    seconds: float
+    resumed: int
+    left_out: tuple[str, ...]
+    missing_anchors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build that has been checked and not begun: what every stage needs."""
+
+    config: BuildConfig
+    source: Source
+    cells: list[Cell]
+    left_out: tuple[str, ...]
+    names: list[str]
+    shards: list[Shard]
+    embedder: Embedder
+    settings: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that determines the output's bytes."""
+        return digest_of(self.settings)
+
+
+def make_plan(config: BuildConfig) -> Plan:
+    """Read the source, list the photos and load the embedder; nothing is written.
+
+    Raises:
+        GlintError: The source, the photos or the weights cannot be used.
+    """
+    source = load_source(
+        config.source,
+        config.source_dir,
+        allow_missing_anchors=config.allow_missing_anchors,
+        mos_range=config.mos_range,
+    )
+    if config.exclude_anchors:
+        source = source.without_anchors(config.exclude_anchors)
+    cells, left_out = makeable_cells(source)
+    refs = config.refs.resolve()
+    names = list_images(refs)[: config.limit]
+    anchors = list(source.anchors.values())
+    embedder = make_embedder(
+        config.embedder,
+        [*(refs / name for name in names), *anchors],
+        clip_model=config.clip_model,
+        clip_weights=config.clip_weights,
+        resnet_weights=config.resnet_weights,
+        device=config.device,
+    )
+    settings = settings_of(config, names, sha256_of(source.label_file), embedder.describe())
+    return Plan(config, source, cells, left_out, names, make_shards(names, refs), embedder, settings)
+
+
+def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
+    """Split a source's (distortion, level) cells into those that can be made here and the other distortions' names.
+
+    Raises:
+        SourceError: None can be made.
+    """
+    from glint_label.distortions import DISTORTIONS
+
+    cells = [cell for cell in source.cells if cell[0] in DISTORTIONS and cell[1] <= len(DISTORTIONS[cell[0]].amounts)]
+    makeable = {name for name, _ in cells}
+    left_out = tuple(name for name in source.distortions if name not in makeable)
+    if not cells:
+        raise SourceError(
+            f"{source.name}: none of its distortions ({left_out[0]}, ...) can be made here, so nothing can be built "
+            "from it; `glint-label doctor` lists those that can"
+        )
+    return cells, left_out
+
+
+def build(
+    config: BuildConfig,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    command: Sequence[str] = (),
+    progress: MakeProgress = no_progress,
+) -> BuildReport:
+    """Label every reference and write the dataset; go on where an earlier call stopped.
+
+    Args:
+        config: The settings.
+        overwrite: Delete an earlier build in the same folder first.
+        retry_failed: Try the photos in failed.csv again.
+        command: The command line, for run.json; the running program's by default.
+        progress: Makes a progress bar for each stage.
+
+    Raises:
+        GlintError: See glint_label.errors; what is finished stays.
+    """
+    return run_plan(
+        make_plan(config), overwrite=overwrite, retry_failed=retry_failed, command=command, progress=progress
+    )
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    command: Sequence[str] = (),
+    progress: MakeProgress = no_progress,
+) -> BuildReport:
+    """Carry a plan out; see `build`."""
+    started = time.monotonic()
+    out = plan.config.out
+    make_folder(out)
+    with _lock(out):
+        _prepare_folder(plan, overwrite)
+        run = _open_run(plan, command or sys.argv)
+        if retry_failed:
+            _forget_labels(out, plan.shards)
+        anchors = _measure_anchors(plan, progress)
+        _measure_references(plan, retry_failed, progress)
+        counts, resumed = _label(plan, anchors, progress)
+        failures = _merge(plan, counts)
+        seconds = time.monotonic() - started
+        _close_run(plan, run, counts, failures, seconds)
+    return BuildReport(out, counts, failures, seconds, resumed, plan.left_out, plan.source.missing_anchors)
+
+
+# -- the folder and its state ------------------------------------------------------------------------------------
+
+
+def _lock(out: Path) -> FileLock:
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StateError(f"{out}: another build is writing here; wait for it or choose another --out") from error
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    return lock
+
+
+def _prepare_folder(plan: Plan, overwrite: bool) -> None:
+    out = plan.config.out
+    content = {path.name for path in out.iterdir()} - {".lock"}
+    if content and "run.json" not in content:
+        raise StateError(f"{out}: holds files that no build made ({min(content)}); choose an empty folder for --out")
+    remove_temporaries(out)
+    if not content:
+        return
+    if overwrite:
+        # run.json goes last: a folder half deleted still says whose it is.
+        for name in sorted(content - {"run.json"}):
+            path = out / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (out / "run.json").unlink()
+        return
+    old = read_run(out)
+    changes = differences(old.get("config", {}), plan.settings)
+    if old.get("refs") != str(plan.config.refs.resolve()):
+        changes.append(f"refs: {old.get('refs')} -> {plan.config.refs.resolve()}")
+    if changes:
+        raise StateError(
+            f"{out}: was made with other settings ({'; '.join(changes)}); "
+            "choose another --out, or start again with --overwrite"
+        )
+
+
+def _open_run(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+    config, source = plan.config, plan.source
+    run = {
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(command),
+        "refs": str(config.refs.resolve()),
+        "source_dir": str(source.root.resolve()),
+        "config": plan.settings,
+        "config_sha256": plan.digest,
+        "seed": config.seed,
+        "mos_range": list(source.mos_range),
+        "anchors": len(source.anchors),
+        "missing_anchors": list(source.missing_anchors),
+        "distortions_left_out": list(plan.left_out),
+        "ratings_note": source.note,
+        "licences": {
+            "ratings": source.licence,
+            "ratings_citation": source.citation,
+            "references": "those of your photos: this program does not know them",
+        },
+        "versions": versions(),
+    }
+    _write_run(config.out, run)
+    return run
+
+
+def _close_run(
+    plan: Plan, run: dict[str, Any], counts: dict[str, int], failures: dict[str, int], seconds: float
+) -> None:
+    finished = {
+        **run,
+        "status": "complete",
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(seconds, 1),
+        "counts": counts,
+        "failures": failures,
+    }
+    _write_run(plan.config.out, finished)
+
+
+def _write_run(out: Path, run: dict[str, Any]) -> None:
+    write_atomic(out / "run.json", json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+
+
+def _forget_labels(out: Path, shards: Sequence[Shard]) -> None:
+    """Photos that come back can move the splits of others, so all shards are labelled again."""
+    if any(read_measured(shard_folder(out, shard.number)).failures for shard in shards if is_measured(out, shard)):
+        for shard in shards:
+            (shard_folder(out, shard.number) / "_SUCCESS.json").unlink(missing_ok=True)
+
+
+# -- first stage: open and embed -----------------------------------------------------------------------------------
+
+
+def _measure_anchors(plan: Plan, progress: MakeProgress) -> NDArray[np.float32]:
+    """Embed the anchors, all of which must open; raw vectors in the order of `source.anchors`."""
+    source = plan.source
+    folder = plan.config.out / "anchors"
+    if not (folder / "embeddings.npz").is_file():
+        shard = Shard(0, tuple(source.anchors), tuple(source.anchors.values()))
+        parts = [Shard(0, (name,), (path,)) for name, path in source.anchors.items()]
+        opened: dict[str, Any] = {}
+        task = OpenPhotos(plan.embedder.preparation)
+        with (
+            closing(progress("anchors", len(shard.names), 0)) as bar,
+            closing(run_local(task, map(Request, parts), plan.config.workers)) as results,
+        ):
+            for request, (photo,) in results:
+                if photo is not None and photo.failure is not None:
+                    raise SourceError(
+                        f"{request.shard.paths[0]}: the anchor does not open ({photo.failure[1]}); restore the file, "
+                        "or remove it and go on without it with --allow-missing-anchors"
+                    )
+                opened[request.shard.names[0]] = photo
+                bar.update(1)
+        measured = measure(shard, [opened[name] for name in shard.names], plan.embedder, None)
+        write_measured(folder, measured)
+    return read_measured(folder).vectors
+
+
+def _measure_references(plan: Plan, retry_failed: bool, progress: MakeProgress) -> None:
+    out = plan.config.out
+    failed = 0
+    requests: list[Request] = []
+    known: dict[int, Measured] = {}
+    for shard in plan.shards:
+        if not is_measured(out, shard):
+            requests.append(Request(shard))
+            continue
+        earlier = read_measured(shard_folder(out, shard.number))
+        if retry_failed and earlier.failures:
+            known[shard.number] = earlier
+            requests.append(Request(shard, frozenset(name for name, *_ in earlier.failures)))
+        else:
+            failed += len(earlier.failures)
+    total = len(plan.names)
+    waiting = sum(len(request.shard.names) if request.wanted is None else len(request.wanted) for request in requests)
+    task = OpenPhotos(plan.embedder.preparation)
+    with (
+        closing(progress("references", total, total - waiting)) as bar,
+        closing(run_local(task, requests, plan.config.workers)) as results,
+    ):
+        for request, opened in results:
+            number = request.shard.number
+            measured = measure(request.shard, opened, plan.embedder, known.get(number))
+            write_measured(shard_folder(out, number), measured)
+            failed += len(measured.failures)
+            bar.update(sum(photo is not None for photo in opened))
+            _check_failures(failed, plan)
+    _check_failures(failed, plan)
+
+
+def _check_failures(failed: int, plan: Plan) -> None:
+    limit = plan.config.max_failures
+    if limit is not None and failed > limit:
+        raise TooManyFailuresError(
+            f"{failed} photos could not be used, more than --max-failures {limit}: see "
+            f"{plan.config.out / 'shards'}/*/failed.csv; what is finished is kept"
+        )
+
+
+# -- second stage: neighbours and labels ---------------------------------------------------------------------------
+
+
+def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> tuple[dict[str, int], int]:
+    config, out = plan.config, plan.config.out
+    done: dict[int, ShardCounts] = {}
+    for shard in plan.shards:
+        counts = read_success(shard_folder(out, shard.number), plan.digest)
+        if counts is not None:
+            done[shard.number] = counts
+    resumed = len(done)
+    task = LabelShards(
+        out=out,
+        anchors=list(plan.source.anchors),
+        anchor_vectors=plan.embedder.normalise(anchors, anchors),
+        cells=plan.cells,
+        scores=plan.source.scores(plan.cells),
+        mos_range=plan.source.mos_range,
+        transfer=config.transfer,
+        k=config.k,
+        min_similarity=config.min_similarity,
+        seed=config.seed,
+        suffix=config.suffix,
+    )
+    _ = task.fitted  # a source that cannot be fitted is found here, not in a worker
+    fresh: dict[int, ShardCounts] = {}
+    already = sum(len(plan.shards[number].names) for number in done)
+    groups = (group for group in _groups(plan, anchors) if group.number not in done)
+    waiting = groups if len(done) < len(plan.shards) else ()
+    with (
+        closing(progress("labels", len(plan.names), already)) as bar,
+        closing(run_local(task, waiting, config.workers)) as results,
+    ):
+        for group, counts in results:
+            fresh[group.number] = counts
+            bar.update(len(plan.shards[group.number].names))
+            if config.images == "none":
+                write_success(shard_folder(out, group.number), plan.digest, counts)
+    if config.images != "none":
+        _render(plan, fresh, progress)
+    done |= fresh
+    fields = ("references", "abstained", "failed", "rows")
+    totals = {field: sum(getattr(counts, field) for counts in done.values()) for field in fields}
+    return {**totals, "shards": len(plan.shards)}, resumed
+
+
+def _render(plan: Plan, fresh: dict[int, ShardCounts], progress: MakeProgress) -> None:
+    """Make the pixels of freshly labelled shards; a shard is done when its last image is."""
+    out, config = plan.config.out, plan.config
+    names = {number: read_measured(shard_folder(out, number)).names for number in sorted(fresh)}
+    waiting = {number: len(references) for number, references in names.items()}
+    items = [(shard_folder(out, number), name) for number, references in names.items() for name in references]
+    with (
+        closing(progress("pixels", len(items), 0)) as bar,
+        closing(run_local(RenderReference(config.refs.resolve()), items, config.workers)) as results,
+    ):
+        for (folder, _), _ in results:
+            number = int(folder.name)
+            waiting[number] -= 1
+            if waiting[number] == 0:
+                write_success(folder, plan.digest, fresh[number])
+            bar.update(1)
+
+
+def _groups(plan: Plan, anchors: NDArray[np.float32]) -> Iterator[Group]:
+    """Look at all references together: who is the same picture as whom, and in which split."""
+    out, embedder = plan.config.out, plan.embedder
+    names: list[str] = []
+    parts, bounds = [], [0]
+    for shard in plan.shards:
+        measured = read_measured(shard_folder(out, shard.number))
+        names += measured.names
+        parts.append(embedder.normalise(measured.vectors, anchors))
+        bounds.append(len(names))
+    if not names:
+        raise InputError(
+            f"{plan.config.refs}: none of the {len(plan.names)} photos could be used; "
+            f"see {out / 'shards'}/*/failed.csv"
+        )
+    vectors = np.concatenate(parts)
+    del parts
+    leaders = find_near_duplicates(vectors, embedder.near_duplicate)
+    index = AnchorIndex(embedder.normalise(anchors, anchors))
+    of_anchor = near_anchors(index, list(plan.source.anchors), vectors, embedder.near_duplicate)
+    for shard, start, end in zip(plan.shards, bounds[:-1], bounds[1:], strict=True):
+        span = range(start, end)
+        yield Group(
+            number=shard.number,
+            vectors=vectors[start:end],
+            splits=tuple(split_of(names[leaders[row]]) for row in span),
+            near_duplicates=tuple(
+                f"anchor:{of_anchor[row]}" if of_anchor[row] else names[leaders[row]] if leaders[row] != row else ""
+                for row in span
+            ),
+        )
+
+
+# -- the whole -----------------------------------------------------------------------------------------------------
+
+
+def _merge(plan: Plan, counts: dict[str, int]) -> dict[str, int]:
+    """Write the tables and texts about all shards; count the failures by reason."""
+    out = plan.config.out
+    header = format_csv(REFERENCES_COLUMNS, [])
+    parts = [header]
+    failures: Counter[str] = Counter()
+    for shard in plan.shards:
+        folder = shard_folder(out, shard.number)
+        parts.append((folder / "references.csv").read_text(encoding="utf-8").removeprefix(header))
+        failures.update(reason for _, reason, _ in read_measured(folder).failures)
+    write_atomic(out / "references.csv", "".join(parts))
+    write_atomic(out / "label_schema.json", json.dumps(schema(plan.source.mos_range), indent=1) + "\n")
+    write_atomic(out / "README.md", dataset_card(plan.settings, plan.source, plan.left_out, counts))
+    return dict(sorted(failures.items()))

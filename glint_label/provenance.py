@@ -1,0 +1,60 @@
+"""Which versions made an output: the tool, its libraries, its codecs, the machine."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from PIL import features
+
+import glint_label
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "faiss-cpu",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "scikit-image",
+)
+CODECS = {
+    "jpg": "JPEG",
+    "jpg_2000": "JPEG 2000 (OpenJPEG)",
+    "zlib": "PNG (zlib)",
+    "webp": "WebP",
+    "libtiff": "TIFF",
+}
+
+
+def library_versions() -> dict[str, str | None]:
+    """Look up the installed version of each library; None where it is missing."""
+    found: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def codec_versions() -> dict[str, str | None]:
+    """Look up the version of each image codec that Pillow carries; None where it lacks one."""
+    versions_of = {}
+    for key, name in CODECS.items():
+        present = features.check(key)
+        versions_of[name] = (features.version(key) or "present") if present else None
+    return versions_of
+
+
+def versions() -> dict[str, Any]:
+    """Gather all of them, for run.json."""
+    return {
+        "glint-label": glint_label.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": library_versions(),
+        "codecs": codec_versions(),
+    }

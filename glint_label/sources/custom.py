@@ -1,0 +1,70 @@
+"""Your own rated images: a folder with `ratings.csv` and the anchors.
+
+ratings.csv has the columns anchor, distortion, level, mos and, if known, std (deviation over raters) and n (number
+of raters). An anchor is a path relative to the folder. A distortion that bears a name of the table in
+`glint_label.distortions` is taken to be that one; others serve `audit`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from glint_label.errors import SourceError
+from glint_label.sources.source import Source, check_ratings, find_anchors, read_table, to_numbers
+
+
+def load_custom(
+    root: Path, *, allow_missing_anchors: bool = False, mos_range: tuple[float, float] | None = None
+) -> Source:
+    """Read a folder with ratings.csv; scores lie in `mos_range`, by default the span of the scores themselves.
+
+    Raises:
+        SourceError: Ratings are malformed, an anchor lies outside the folder, or anchors are missing.
+    """
+    label_file = root / "ratings.csv"
+    table = read_table(label_file, ("anchor", "distortion", "level", "mos"))
+    for column in ("anchor", "distortion"):
+        if (table[column] == "").any():
+            line = table.index[table[column] == ""][0]
+            raise SourceError(f"{label_file}, line {line}: {column} is empty")
+    levels = to_numbers(table, "level", label_file)
+    wrong = ~(levels >= 1) | (levels % 1 != 0)
+    if wrong.any():
+        line = table.index[wrong][0]
+        raise SourceError(f"{label_file}, line {line}: level is {table['level'][line]!r}, not a whole number from 1")
+    ratings = pd.DataFrame(
+        {
+            "anchor": table["anchor"],
+            "distortion": table["distortion"],
+            "level": levels.astype(int),
+            "mos": to_numbers(table, "mos", label_file),
+            "std": to_numbers(table, "std", label_file) if "std" in table else np.nan,
+            "n": to_numbers(table, "n", label_file).fillna(0).astype(int) if "n" in table else 0,
+        }
+    )
+    low, high = (float(bound) for bound in mos_range or (ratings["mos"].min(), ratings["mos"].max()))
+    check_ratings(ratings, label_file, (low, high))
+    anchors, missing = find_anchors("custom", _anchor_files(ratings, root, label_file), allow_missing_anchors)
+    note = root / "NOTE.txt"
+    return Source(
+        name="custom",
+        root=root,
+        anchors=anchors,
+        ratings=ratings[ratings["anchor"].isin(anchors)],
+        mos_range=(low, high),
+        distortions=tuple(dict.fromkeys(ratings["distortion"])),
+        label_file=label_file,
+        missing_anchors=missing,
+        note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
+    )
+
+
+def _anchor_files(ratings: pd.DataFrame, root: Path, label_file: Path) -> dict[str, Path]:
+    files = {}
+    for line, name in ratings["anchor"].drop_duplicates().items():
+        path = root / name
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise SourceError(f"{label_file}, line {line}: the anchor {name!r} lies outside {root}")
+        files[str(name)] = path
+    return files

@@ -1,0 +1,112 @@
+"""TID2013 (Ponomarenko et al., 2015): 25 anchors x 24 distortions x 5 levels, scores 0..9.
+
+Official layout: `mos_with_names.txt` (score and file name a line), `mos_std.txt` (a number a line, same order),
+`reference_images/I01.BMP`, `distorted_images/i01_01_1.bmp`, ... File names differ in case between copies.
+None of its settings equal KADID-10k's, so its pixels cannot be made here: it serves `audit`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from glint_label.errors import SourceError
+from glint_label.sources.source import (
+    Source,
+    check_complete,
+    check_ratings,
+    find_anchors,
+    to_numbers,
+)
+
+ANCHORS = tuple(f"I{number:02d}" for number in range(1, 26))
+LEVELS = (1, 2, 3, 4, 5)
+DISTORTIONS = (
+    "tid_additive_gaussian_noise",
+    "tid_color_component_noise",
+    "tid_spatially_correlated_noise",
+    "tid_masked_noise",
+    "tid_high_frequency_noise",
+    "tid_impulse_noise",
+    "tid_quantization_noise",
+    "tid_gaussian_blur",
+    "tid_denoising",
+    "tid_jpeg",
+    "tid_jpeg2000",
+    "tid_jpeg_transmission_errors",
+    "tid_jpeg2000_transmission_errors",
+    "tid_non_eccentricity_pattern_noise",
+    "tid_local_blockwise",
+    "tid_mean_shift",
+    "tid_contrast_change",
+    "tid_color_saturation_change",
+    "tid_multiplicative_gaussian_noise",
+    "tid_comfort_noise",
+    "tid_lossy_compression_of_noisy_images",
+    "tid_color_quantization_with_dither",
+    "tid_chromatic_aberrations",
+    "tid_sparse_sampling",
+)
+
+
+def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
+    """Read TID2013 from its official folder layout.
+
+    `mos_std.txt` gives the standard deviation of the mean score itself, so `n` is 1.
+
+    Raises:
+        SourceError: Ratings are malformed or incomplete, or anchors are missing.
+    """
+    label_file = root / "mos_with_names.txt"
+    lines = _read_lines(label_file)
+    table = lines.str.extract(r"^(?P<mos>\S+)\s+(?P<name>\S+)$")
+    parts = table["name"].str.extract(r"^[iI](\d{2})_(\d{2})_(\d)\.[bB][mM][pP]$")
+    number = pd.to_numeric(parts[1])
+    wrong = parts[0].isna() | ~number.between(1, len(DISTORTIONS))
+    if wrong.any():
+        line = table.index[wrong][0]
+        raise SourceError(f"{label_file}, line {line}: {lines[line]!r} is not a score and an image of TID2013")
+    deviations = _read_lines(root / "mos_std.txt")
+    if len(deviations) != len(table):
+        raise SourceError(
+            f"{root / 'mos_std.txt'}: {len(deviations)} lines, but {label_file.name} has {len(table)}; "
+            "download both again"
+        )
+    ratings = pd.DataFrame(
+        {
+            "anchor": "I" + parts[0],
+            "distortion": number.map(dict(enumerate(DISTORTIONS, start=1))),
+            "level": parts[2].astype(int),
+            "mos": to_numbers(table, "mos", label_file),
+            "std": to_numbers(deviations.to_frame("std"), "std", root / "mos_std.txt"),
+            "n": 1,
+        }
+    )
+    check_ratings(ratings, label_file, (0, 9))
+    check_complete(ratings, label_file, pd.MultiIndex.from_product([ANCHORS, DISTORTIONS, LEVELS]))
+    anchors, missing = find_anchors("tid2013", _anchor_files(root / "reference_images"), allow_missing_anchors)
+    return Source(
+        name="tid2013",
+        root=root,
+        anchors=anchors,
+        ratings=ratings[ratings["anchor"].isin(anchors)],
+        mos_range=(0, 9),
+        distortions=DISTORTIONS,
+        label_file=label_file,
+        missing_anchors=missing,
+        licence="research and education, cite the authors",
+        citation="Ponomarenko et al.: Image database TID2013, Signal Processing: Image Communication 30, 2015",
+    )
+
+
+def _read_lines(path: Path) -> "pd.Series[str]":
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; --source-dir must be the folder that holds it")
+    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    series = pd.Series(lines, index=np.arange(1, len(lines) + 1)).str.strip()
+    return series[series != ""]
+
+
+def _anchor_files(folder: Path) -> dict[str, Path]:
+    by_name = {path.name.upper(): path for path in folder.iterdir()} if folder.is_dir() else {}
+    return {anchor: by_name.get(f"{anchor}.BMP", folder / f"{anchor}.BMP") for anchor in ANCHORS}

@@ -1,0 +1,193 @@
+"""What a build holds and whether it is whole: the figures behind `glint-label inspect`."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from glint_label.errors import StateError
+from glint_label.files import sha256_of
+from glint_label.labels import TABLES
+from glint_label.manifest import (
+    FAILED_COLUMNS,
+    REFERENCES_COLUMNS,
+    read_rows,
+    read_run,
+    read_shard,
+    shard_folders,
+)
+
+_BINS = 20
+_HUBS = 5
+
+
+@dataclass
+class _Totals:
+    """Sums over shards, so that a manifest of millions of rows is read one shard at a time."""
+
+    rows: int = 0
+    sums: pd.DataFrame | None = None
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
+    splits: Counter[str] = field(default_factory=Counter)
+    pixels: int = 0
+
+    def add(self, rows: pd.DataFrame, folder: Path, mos_range: tuple[float, float]) -> None:
+        """Count one shard's rows."""
+        self.rows += len(rows)
+        self.histogram += np.histogram(rows["mos"], bins=_BINS, range=mos_range)[0]
+        self.splits.update(rows["split"].tolist())
+        keys = ["dist_type", "dist_name", "dist_level"]
+        sums = rows.groupby(keys).agg(rows=("mos", "size"), mos=("mos", "sum"), mos_std=("mos_std", "sum"))
+        self.sums = sums if self.sums is None else self.sums.add(sums, fill_value=0)
+        present = {path.name for path in folder.iterdir()}
+        self.pixels += int(rows["file_name"].isin(present).sum())
+
+    def distortions(self) -> list[dict[str, Any]]:
+        """Mean label per level and mean expected error per distortion."""
+        if self.sums is None:
+            return []
+        table = []
+        for (number, name), levels in self.sums.reset_index().groupby(["dist_type", "dist_name"]):
+            means = (levels["mos"] / levels["rows"]).round(4)
+            table.append(
+                {
+                    "type": number,
+                    "name": name,
+                    "rows": int(levels["rows"].sum()),
+                    "mos_by_level": dict(zip(levels["dist_level"].tolist(), means.tolist(), strict=True)),
+                    "mos_std": round(float(levels["mos_std"].sum() / levels["rows"].sum()), 4),
+                }
+            )
+        return table
+
+
+def summarise(out: Path) -> dict[str, Any]:
+    """Read a build and check it.
+
+    Args:
+        out: The folder of the build.
+
+    Returns:
+        Plain figures, ready for JSON. `problems` lists everything that is damaged or missing; it is empty for a
+        build that is whole.
+
+    Raises:
+        InputError: The folder is not a build.
+        StateError: run.json is damaged.
+    """
+    run = read_run(out)
+    low, high = run["mos_range"]
+    problems: list[str] = []
+    totals = _Totals()
+    references: list[dict[str, str]] = []
+    failures: list[dict[str, str]] = []
+    folders = shard_folders(out)
+    for folder in folders:
+        rows = _check_shard(folder, run["config_sha256"], problems)
+        if rows is not None:
+            totals.add(rows, folder, (low, high))
+            references += read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        if (folder / "failed.csv").is_file():
+            failures += read_rows(folder / "failed.csv", FAILED_COLUMNS)
+    expected = -(-run["config"]["references"]["count"] // 64)
+    if len(folders) < expected:
+        problems.append(f"{out}: {expected - len(folders)} of {expected} shards are missing")
+    if run["status"] != "complete":
+        problems.append(f"{out}: the build has not finished; run the same build command again to go on")
+    else:
+        problems += _check_totals(out, run, totals, references)
+    edges = np.linspace(low, high, _BINS + 1)
+    return {
+        "out": str(out),
+        "status": run["status"],
+        "source": run["config"]["source"],
+        "ratings_note": run.get("ratings_note", ""),
+        "embedder": run["config"]["embedder"]["embedder"],
+        "transfer": run["config"]["transfer"],
+        "anchors": run["anchors"],
+        "missing_anchors": run["missing_anchors"],
+        "mos_range": [low, high],
+        "shards": expected,
+        "rows": totals.rows,
+        "pixel_files": totals.pixels,
+        "splits": dict(sorted(totals.splits.items())),
+        "distortions": totals.distortions(),
+        "labels": {"edges": edges.round(4).tolist(), "counts": totals.histogram.tolist()},
+        **_describe_references(references),
+        "failures": failures,
+        "problems": problems,
+    }
+
+
+def _check_shard(folder: Path, digest: str, problems: list[str]) -> pd.DataFrame | None:
+    """Compare a shard with its _SUCCESS.json; its rows where they can be read."""
+    path = folder / "_SUCCESS.json"
+    if not path.is_file():
+        problems.append(f"{folder}: not finished; run the same build command again")
+        return None
+    try:
+        success = json.loads(path.read_text(encoding="utf-8"))
+        hashes = {name: success["sha256"][name] for name in TABLES}
+        promised, of = int(success["rows"]), success["config_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        problems.append(f"{path}: damaged; delete it and run the same build command again")
+        return None
+    if of != digest:
+        problems.append(f"{folder}: was made with another configuration; build again with --overwrite")
+    for name, promised_hash in hashes.items():
+        file = folder / name
+        if not file.is_file() or sha256_of(file) != promised_hash:
+            state = "has changed since it was built" if file.is_file() else "is missing"
+            problems.append(f"{file}: {state}; delete {path} and run the same build command again")
+    try:
+        rows = read_shard(folder)
+    except StateError as error:
+        problems.append(str(error))
+        return None
+    if len(rows) != promised:
+        problems.append(f"{folder / 'metadata.csv'}: {len(rows)} rows, {promised} were written")
+    return rows
+
+
+def _check_totals(out: Path, run: dict[str, Any], totals: _Totals, references: list[dict[str, str]]) -> list[str]:
+    problems = []
+    counts = run["counts"]
+    if totals.rows != counts["rows"]:
+        problems.append(f"{out}: {totals.rows} rows in the shards, run.json says {counts['rows']}")
+    merged = out / "references.csv"
+    if not merged.is_file() or read_rows(merged, REFERENCES_COLUMNS) != references:
+        problems.append(f"{merged}: differs from the shards'; run the same build command again")
+    if run["config"]["images"] != "none" and totals.pixels != totals.rows:
+        problems.append(f"{out}: {totals.rows - totals.pixels} pixel files are missing; `glint-label render {out}`")
+    return problems
+
+
+def _describe_references(references: list[dict[str, str]]) -> dict[str, Any]:
+    nearest: Counter[str] = Counter()
+    best = []
+    for row in references:
+        neighbours, similarities = json.loads(row["neighbours"]), json.loads(row["similarities"])
+        nearest[neighbours[0]] += 1
+        best.append(similarities[0])
+    duplicates = [row for row in references if row["near_duplicate_of"]]
+    abstained = [row["ref_file_name"] for row in references if row["weights"] == "[]"]
+    quartiles = np.percentile(best, (0, 25, 50, 75, 100)).round(4).tolist() if best else []
+    return {
+        "references": len(references),
+        "similarity_quartiles": quartiles,
+        "hubs": [{"anchor": anchor, "references": number} for anchor, number in _top(nearest)],
+        "anchors_used": len(nearest),
+        "abstained": abstained,
+        "near_duplicates": [
+            {"ref_file_name": row["ref_file_name"], "of": row["near_duplicate_of"]} for row in duplicates
+        ],
+    }
+
+
+def _top(nearest: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(nearest.items(), key=lambda item: (-item[1], item[0]))[:_HUBS]

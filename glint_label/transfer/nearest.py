@@ -1,0 +1,76 @@
+"""The mean of the nearest anchors' ratings: one neighbour is the paper's rule, all of them ignore content."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.errors import SourceError
+from glint_label.neighbours import AnchorIndex
+from glint_label.transfer.transfer import Labels
+
+
+class NearestMean:
+    """Average the ratings of the k nearest anchors, cell by cell.
+
+    An anchor without a rating in a cell does not count there; where none of the k has one, the mean of all anchors
+    stands in. `mos_std` is the root mean square error of the same rule when each anchor in turn is left out and
+    predicted from the others, per cell: the raters' noise is in it.
+
+    Args:
+        k: Number of neighbours; None for all anchors.
+    """
+
+    def __init__(self, k: int | None) -> None:
+        self._k = k
+
+    def fit(self, vectors: NDArray[np.float32], scores: NDArray[np.float64]) -> None:
+        """Index the anchors and measure the error of leaving each one out.
+
+        Raises:
+            SourceError: Fewer than two anchors share a rated cell, so that no error can be measured.
+        """
+        self._index = AnchorIndex(vectors)
+        self._rated = (~np.isnan(scores)).astype(np.float64)
+        self._filled = np.nan_to_num(scores)
+        everyone = np.full((1, len(scores)), 1 / len(scores))
+        self._cell_mean = self._mean(everyone, np.full(scores.shape[1], np.nan))[0]
+        self._std = self._leave_one_out_std(vectors, scores)
+
+    def label(self, vectors: NDArray[np.float32]) -> Labels:
+        """Label references from their (n, d) unit vectors."""
+        nearest, _ = self._index.nearest(vectors, self._k or self._index.size)
+        weights = _even_weights(nearest, self._index.size)
+        mos = self._mean(weights, self._cell_mean)
+        return Labels(mos, np.broadcast_to(self._std, mos.shape), weights)
+
+    def _mean(self, weights: NDArray[np.float64], default: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Average over rated anchors, cell by cell; `default` where no weight falls on a rated one."""
+        total = weights @ self._rated
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (weights @ self._filled) / total
+        result: NDArray[np.float64] = np.where(total > 0, mean, default)
+        return result
+
+    def _leave_one_out_std(self, vectors: NDArray[np.float32], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        count = len(vectors)
+        ranked, _ = self._index.nearest(vectors, count)
+        others = ranked[ranked != np.arange(count)[:, None]].reshape(count, count - 1)
+        weights = _even_weights(others[:, : self._k], count)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            others_sum = self._filled.sum(axis=0) - self._filled
+            others_mean = others_sum / (self._rated.sum(axis=0) - self._rated)
+        squares = (self._mean(weights, others_mean) - scores) ** 2
+        measured = np.isfinite(squares)
+        if not measured.any():
+            raise SourceError("the source has no cell rated for two anchors, so no label's error can be measured")
+        pooled = squares[measured].mean()
+        counts = measured.sum(axis=0)
+        sums = np.where(measured, squares, 0).sum(axis=0)
+        std: NDArray[np.float64] = np.sqrt(np.where(counts > 1, sums / np.maximum(counts, 1), pooled))
+        return std
+
+
+def _even_weights(neighbours: NDArray[np.int64], anchors: int) -> NDArray[np.float64]:
+    weights = np.zeros((len(neighbours), anchors))
+    if neighbours.shape[1]:
+        np.put_along_axis(weights, neighbours, 1 / neighbours.shape[1], axis=1)
+    return weights

@@ -1,0 +1,78 @@
+"""Photos and rated datasets for the tests: small, made on the spot."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glint_label.sources.kadid10k import DISTORTIONS
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and goldens; tests that need it are skipped without it."""
+    folder = Path(os.environ.get("GLINT_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("needs the shared data folder: set GLINT_SHARED")
+    return folder
+
+
+def make_photo(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
+    """Draw something with edges, texture and colour: uint8 (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / rng.uniform(2, 20) + y / rng.uniform(2, 20) + rng.uniform(0, 6)) for _ in range(3)]
+    photo = 128 + 50 * np.stack(waves, axis=-1) + rng.normal(0, rng.uniform(1, 25), (height, width, 1))
+    left, top = rng.integers(0, width // 2), rng.integers(0, height // 2)
+    photo[top : top + height // 3, left : left + width // 3] = rng.integers(0, 256, 3)
+    return np.clip(photo, 0, 255).astype(np.uint8)
+
+
+def save_photos(folder: Path, names: Sequence[str], first_seed: int = 100) -> Path:
+    """Save one photo a name below a folder."""
+    for seed, name in enumerate(names, start=first_seed):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(make_photo(seed)).save(folder / name)
+    return folder
+
+
+def save_rated(folder: Path, anchors: int = 5, distortions: Sequence[str] = DISTORTIONS[:2]) -> Path:
+    """Save a rated dataset in the `custom` layout: five levels of each distortion, scores 1..5."""
+    rng = np.random.default_rng(0)
+    names = [f"anchors/a{number}.png" for number in range(anchors)]
+    save_photos(folder, names, first_seed=0)
+    with (folder / "ratings.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("anchor", "distortion", "level", "mos", "std", "n"))
+        for name in names:
+            for distortion in distortions:
+                for level in range(1, 6):
+                    mos = np.clip(5.4 - 0.8 * level + rng.normal(0, 0.2), 1, 5)
+                    writer.writerow((name, distortion, level, f"{mos:.2f}", "0.8", 30))
+    return folder
+
+
+@pytest.fixture
+def refs(tmp_path: Path) -> Path:
+    """Seven photos, two of them in a subfolder."""
+    names = ["b.png", "a.jpg", "c.webp", "d.bmp", "e.tiff", "sub/f.png", "sub/g.png"]
+    return save_photos(tmp_path / "refs", names)
+
+
+@pytest.fixture
+def rated(tmp_path: Path) -> Path:
+    """A rated dataset of five anchors, two distortions, five levels."""
+    return save_rated(tmp_path / "rated")
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    """Read every file of a build but run.json and the lock: what must be the same however it was made."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("run.json", ".lock")
+    }

@@ -1,0 +1,171 @@
+"""The commands as a user meets them: output, errors, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from glint_cli.main import main
+
+from tests.conftest import file_bytes, save_photos
+
+
+def run(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def options(refs, rated, tmp_path) -> list[object]:
+    fixed = ["--source", "custom", "--mos-range", "1", "5", "--embedder", "statistics", "--k", "2", "--workers", "0"]
+    return ["--refs", refs, "--source-dir", rated, "--out", tmp_path / "out", *fixed]
+
+
+@pytest.fixture
+def built(options, tmp_path) -> Path:
+    run("build", *options)
+    return tmp_path / "out"
+
+
+def test_build_says_what_was_made_and_what_to_type_next(options, tmp_path):
+    output = run("build", *options).stdout
+    assert "70 rows for 7 photos" in output
+    assert f"Next: glint-label inspect {tmp_path / 'out'}" in output
+    assert "1 of them from before" in run("build", *options).stdout
+
+
+def test_dry_run_counts_and_writes_nothing(options, tmp_path):
+    output = run("build", *options, "--dry-run").stdout
+    assert "references  7 in 1 shards" in output
+    assert "rows        70 (10 per reference)" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_inspect_shows_labels_and_integrity(built):
+    output = run("inspect", built).stdout
+    for words in ("70 (", "7 labelled, 0 abstained, 0 failed", " 1 gaussian_blur", "Similarity", "all 1 shards agree"):
+        assert words in output
+    figures = json.loads(run("inspect", built, "--json").stdout)
+    assert figures["rows"] == 70
+    assert sum(figures["labels"]["counts"]) == 70
+    assert [row["name"] for row in figures["distortions"]] == ["gaussian_blur", "lens_blur"]
+    assert sum(hub["references"] for hub in figures["hubs"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda shard: (shard / "metadata.csv").write_text("file_name\n"), "metadata.csv: has changed since"),
+        (lambda shard: (shard / "metadata.csv").unlink(), "metadata.csv: is missing"),
+        (lambda shard: (shard / "_SUCCESS.json").unlink(), "00000: not finished"),
+        (lambda shard: (shard / "_SUCCESS.json").write_text("{"), "_SUCCESS.json: damaged"),
+        (lambda shard: (shard.parents[1] / "references.csv").unlink(), "references.csv: differs from the shards'"),
+    ],
+)
+def test_inspect_finds_damage_and_the_same_build_repairs_it(built, options, damage, words):
+    before = file_bytes(built)
+    damage(built / "shards" / "00000")
+    result = run("inspect", built, code=3)
+    assert words in result.stdout + result.stderr
+    (built / "shards" / "00000" / "_SUCCESS.json").unlink(missing_ok=True)
+    run("build", *options)
+    run("inspect", built)
+    assert file_bytes(built) == before
+
+
+def test_inspect_of_something_else_is_an_error(tmp_path):
+    assert "holds no run.json" in run("inspect", tmp_path, code=3).stderr
+    (tmp_path / "run.json").write_text("[1]")
+    assert "lacks the configuration" in run("inspect", tmp_path, code=3).stderr
+
+
+def test_an_unfinished_build_says_so(built):
+    run_file = built / "run.json"
+    content = json.loads(run_file.read_text())
+    run_file.write_text(json.dumps({**content, "status": "running"}))
+    assert "has not finished; run the same build command again" in run("inspect", built, code=3).stdout
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "words"),
+    [
+        (["--k", "0"], 2, "--k 0: at least one neighbour is needed"),
+        (["--k", "many"], 2, "'many' is not a valid integer"),
+        (["--embedder", "vgg"], 2, "unknown embedder 'vgg'"),
+        (["--transfer", "magic"], 2, "unknown transfer 'magic'"),
+        (["--source", "koniq"], 2, "unknown source 'koniq'"),
+        (["--refs", "/nowhere"], 3, "/nowhere: no such folder"),
+        (["--source-dir", "/nowhere"], 3, "/nowhere: no such folder"),
+        (["--images", "jpeg"], 2, "'jpeg' is not one of"),
+        (["--exclude-anchors", "I99"], 3, "has no anchor 'I99'"),
+        (["--out", "/proc/nowhere"], 3, "/proc/nowhere: cannot be written"),
+        (["--no-such-flag"], 2, "No such option"),
+        (["--device", "abacus", "--embedder", "clip"], 2, "--device abacus: not usable here"),
+    ],
+)
+def test_bad_input_is_one_line_with_the_right_code(options, extra, code, words):
+    result = run("build", *options, *extra, code=code)
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("Error: ")
+    assert words in line
+    assert "Traceback" not in result.output
+
+
+def test_anchors_may_be_excluded_by_a_list_or_a_file(options, tmp_path):
+    (tmp_path / "held_out.txt").write_text("anchors/a1.png\nanchors/a3.png\n")
+    run("build", *options, "--exclude-anchors", tmp_path / "held_out.txt")
+    by_file = file_bytes(tmp_path / "out")
+    run("build", *options, "--exclude-anchors", "anchors/a3.png,anchors/a1.png")
+    assert file_bytes(tmp_path / "out") == by_file
+    assert b"anchors/a1.png" not in by_file["references.csv"] + by_file["shards/00000/metadata.csv"]
+
+
+def test_settings_may_come_from_a_file_and_flags_win(options, tmp_path):
+    config = tmp_path / "build.yaml"
+    config.write_text("transfer: top1\nk: 4\nmin-similarity: -1\n")
+    run("build", *options, "--config", config)
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["config"]
+    assert (settings["transfer"], settings["k"], settings["min_similarity"]) == ("top1", 2, -1.0)
+    config.write_text("neighbours: 4\n")
+    assert "unknown setting 'neighbours'; known are" in run("build", *options, "--config", config, code=2).stderr
+    config.write_text("{")
+    assert "not readable YAML" in run("build", *options, "--config", config, code=2).stderr
+
+
+def test_too_many_failures_have_a_code_of_their_own(options, refs):
+    (refs / "bad.png").touch()
+    line = run("build", *options, "--max-failures", "0", code=4).stderr.strip().splitlines()[-1]
+    assert "1 photos could not be used, more than --max-failures 0" in line
+    assert "1 photos could not be used (1 empty)" in run("build", *options).stdout
+
+
+def test_a_references_name_cannot_lead_out_of_its_root(built, tmp_path):
+    save_photos(tmp_path, ["outside.png"])
+    metadata = built / "shards" / "00000" / "metadata.csv"
+    metadata.write_text(metadata.read_text().replace("a.jpg", "../outside.png"))
+    assert "leads out of the references root" in run("render", built, "--workers", "0", code=3).stderr
+
+
+def test_a_pixel_file_cannot_leave_its_shard(built, tmp_path):
+    metadata = built / "shards" / "00000" / "metadata.csv"
+    text = metadata.read_text()
+    first = text.splitlines()[1].split(",")[0]
+    metadata.write_text(text.replace(first, "../../../evil.png"))
+    assert "leads out of its folder" in run("render", built, "--workers", "0", code=3).stderr
+    assert not (tmp_path / "evil.png").exists()
+
+
+@pytest.mark.parametrize("command", [[], ["build"], ["inspect"], ["render"], ["demo"], ["doctor"]])
+def test_help_fits_80_columns(command):
+    output = run(*command, "--help").stdout
+    assert max(len(line) for line in output.splitlines()) <= 80
+
+
+def test_doctor_names_versions_codecs_weights_and_sources():
+    findings = {row["topic"]: row for row in json.loads(run("doctor", "--json").stdout)}
+    for topic in ("torch", "JPEG codec", "device", "kadid10k", "disk"):
+        assert topic in findings
+    assert all(row["remedy"] for row in findings.values() if row["state"] != "ok")
