@@ -1,0 +1,90 @@
+"""The stretch around every distortion, and what the distortions of one image share."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from glint_label.distortions.bands import bands
+from glint_label.distortions.color_spaces import luma, rgb_to_lab
+from glint_label.distortions.edges import edge_mask
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def stretch(images: Tensor) -> Tensor:
+    """Map each image's own range to [0, 1], over its three channels together.
+
+    This is how the raters' images were made, before and after every distortion: a blur gets its contrast
+    back, an overshoot costs contrast, an added offset is undone. A constant image passes unchanged.
+
+    Args:
+        images: (B, 3, H, W), any range.
+
+    Returns:
+        A new tensor, or on the CPU the given one where it already spans [0, 1].
+    """
+    low, high = images.flatten(1).amin(1), images.flatten(1).amax(1)
+    if not images.is_cuda and bool((low == 0).all() and (high == 1).all()):
+        return images
+    constant = low == high
+    low = torch.where(constant, 0, low).view(-1, 1, 1, 1)
+    span = torch.where(constant, 1, high - low.flatten()).view(-1, 1, 1, 1)
+    return (images - low).div_(span)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Round [0, 1] to the 8-bit scale, halves away from zero, saturating: uint8, same shape."""
+    rounded = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for rows in bands(images):
+        rounded[..., rows, :] = (images[..., rows, :] * 255).add_(0.5).clamp_(0, 255)
+    return rounded
+
+
+class Prepared:
+    """Images ready to be distorted: stretched, with the forms that several distortions need made only once.
+
+    Every form is computed when it is first asked for and kept. Making all distortions of one image from one
+    `Prepared` gives the same bits as making each from the image.
+
+    Args:
+        images: (B, 3, H, W) uint8, or float32 or float64 in [0, 1]. uint8 is computed in float64.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.rgb = stretch((images if images.is_floating_point() else images.double()).contiguous())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rgb.shape[2], self.rgb.shape[3]
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """CIE L*a*b*, (B, 3, H, W)."""
+        return rgb_to_lab(self.rgb)
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """How much of an edge each pixel is, (B, 1, H, W) in [0, 1]."""
+        return edge_mask(luma(self.rgb))
+
+    @cached_property
+    def brightest(self) -> Tensor:
+        """The largest of R, G and B, (B, 1, H, W): the V of HSV."""
+        return self.rgb.amax(1, keepdim=True)
+
+    @cached_property
+    def bytes(self) -> Bytes:
+        """The 8-bit images on the host, (B, H, W, 3)."""
+        return torch.stack(to_bytes(self.rgb).unbind(1), dim=-1).cpu().numpy()
+
+    def from_bytes(self, arrays: Sequence[Bytes]) -> Tensor:
+        """Bring (H, W, 3) arrays, one per image, back as a (B, 3, H, W) tensor in [0, 1] like `rgb`."""
+        images = torch.empty_like(self.rgb)
+        for image, array in zip(images, arrays, strict=True):
+            image.copy_(torch.from_numpy(array).permute(2, 0, 1))
+        return images.div_(255)
