@@ -271,20 +271,24 @@ def main(
         f"{len(training_files)} photos, {len(validation)} planes to validate on, from step {run.step}", err=True
     )
 
+    def report() -> None:
+        run.save(out)
+        figures = validate(run.average, validation)
+        psnr = " ".join(f"{variance:g}: {value:.2f}" for variance, value in figures.items())
+        click.echo(f"step {run.step}, {run.spent / 60:.1f} min, loss {run.loss:.5f}, dB {psnr}", err=True)
+
     budget, reported = minutes * 60, run.spent
     for clean, noisy, deviations in batches(training, noise, batch, side, seed, run.step):
-        began = time.monotonic()
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1, run.spent / budget)))
-        run.learn(clean, noisy, deviations, rate=PEAK_RATE * min(1, (run.step + 1) / WARM_UP) * cosine)
-        run.spent += time.monotonic() - began
-        if run.spent - reported > REPORT_EVERY or run.spent >= budget:
-            reported = run.spent
-            run.save(out)
-            figures = validate(run.average, validation)
-            psnr = " ".join(f"{variance:g}: {value:.2f}" for variance, value in figures.items())
-            click.echo(f"step {run.step}, {run.spent / 60:.1f} min, loss {run.loss:.5f}, dB {psnr}", err=True)
         if run.spent >= budget:
             break
+        began = time.monotonic()
+        cosine = 0.5 * (1 + math.cos(math.pi * run.spent / budget))
+        run.learn(clean, noisy, deviations, rate=PEAK_RATE * min(1, (run.step + 1) / WARM_UP) * cosine)
+        run.spent += time.monotonic() - began
+        if run.spent - reported > REPORT_EVERY:
+            reported = run.spent
+            report()
+    report()
 
 
 if __name__ == "__main__":
