@@ -21,7 +21,7 @@ from glint_label.distortions.color import (
 )
 from glint_label.distortions.compression import jpeg, jpeg2000
 from glint_label.distortions.noise import (
-    denoise,
+    denoised_noise,
     impulse_noise,
     impulse_samples,
     multiplicative_noise,
@@ -59,9 +59,7 @@ _TABLE = (
     Distortion(8, "color_saturation_lab", color_saturation_lab, (1, 2, 3, 6, 9), "factor"),
     Distortion(9, "jpeg2000", jpeg2000, (16, 32, 45, 120, 400), "compression ratio", on_host=True),
     Distortion(10, "jpeg", jpeg, (43, 36, 24, 7, 4), "quality", on_host=True),
-    Distortion(
-        11, "white_noise", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "variance", noise=normal_samples
-    ),
+    Distortion(11, "white_noise", white_noise, (0.001, 0.002, 0.003, 0.005, 0.01), "variance", noise=normal_samples),
     Distortion(
         12,
         "white_noise_ycbcr",
@@ -86,7 +84,7 @@ _TABLE = (
         "variance",
         noise=speckle_samples,
     ),
-    Distortion(15, "denoise", denoise, (0.01, 0.03, 0.05, 0.1, 0.15), "variance", noise=normal_samples),
+    Distortion(15, "denoise", denoised_noise, (0.01, 0.03, 0.05, 0.1, 0.15), "variance", noise=normal_samples),
     Distortion(16, "brighten", brighten, (0.1, 0.2, 0.4, 0.7, 1.1), "lift of middle grey"),
     Distortion(17, "darken", darken, (0.05, 0.1, 0.2, 0.4, 0.8), "drop of middle grey"),
     Distortion(18, "mean_shift", mean_shift, (0.15, 0.08, 0, -0.08, -0.15), "added", ordered=False),
@@ -116,9 +114,7 @@ def find(distortion: str | int | Distortion) -> Distortion:
         return distortion
     found = DISTORTIONS.get(distortion) if isinstance(distortion, str) else _BY_NUMBER.get(distortion)
     if found is None:
-        raise UsageError(
-            f"no distortion {distortion!r}; there are 1 to {len(_TABLE)}: {', '.join(DISTORTIONS)}"
-        )
+        raise UsageError(f"no distortion {distortion!r}; there are 1 to {len(_TABLE)}: {', '.join(DISTORTIONS)}")
     return found
 
 
@@ -148,11 +144,7 @@ def prepare(image: Bytes) -> Prepared:
         image: (H, W, 3) uint8 RGB, at least 48 pixels a side.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        what = (
-            f"{image.dtype} array of shape {image.shape}"
-            if isinstance(image, np.ndarray)
-            else type(image).__name__
-        )
+        what = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f"an image to distort is a (height, width, 3) uint8 array, not {what}")
     _check_size(image.shape[0], image.shape[1])
     return Prepared(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
@@ -201,9 +193,7 @@ def distort_batch(
 
 def _check_size(height: int, width: int) -> None:
     if min(height, width) < _SMALLEST:
-        raise InputError(
-            f"an image to distort has at least {_SMALLEST} pixels a side, not {width} x {height}"
-        )
+        raise InputError(f"an image to distort has at least {_SMALLEST} pixels a side, not {width} x {height}")
 
 
 def _check_batch(images: Tensor) -> None:

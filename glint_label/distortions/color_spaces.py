@@ -21,6 +21,7 @@ _XYZ_FROM_RGB = torch.tensor(
 _TO_WHITE = (_XYZ_FROM_RGB / _XYZ_FROM_RGB.sum(1, keepdim=True)).tolist()
 _FROM_WHITE = torch.linalg.inv(_XYZ_FROM_RGB / _XYZ_FROM_RGB.sum(1, keepdim=True)).tolist()
 _KNEE = 6 / 29
+_DARK, _DARK_LINEAR = 0.04045, 0.0031308  # where the sRGB curve turns from a line into a power
 
 _LUMA = (0.298936, 0.587043, 0.114021)
 
@@ -48,15 +49,20 @@ def _mix_channels(planes: Tensor, matrix: list[list[float]]) -> Tensor:
 
 def linearise(rgb: Tensor) -> Tensor:
     """Undo the sRGB transfer function."""
-    # The curve joins a line and a power at 0.04045, where they differ by 2.6e-8: below what 8 bits can show.
-    power = rgb.clamp(min=0.04045).add_(0.055).div_(1.055).log_().mul_(2.4).exp_()
-    return power.add_(rgb.clamp(max=0.04045).sub_(0.04045), alpha=1 / 12.92)
+    power = rgb.clamp(min=_DARK).add_(0.055).div_(1.055).log_().mul_(2.4).exp_()
+    return _with_line(power, rgb, _DARK, 1 / 12.92, ((_DARK + 0.055) / 1.055) ** 2.4)
 
 
 def delinearise(linear: Tensor) -> Tensor:
     """Apply the sRGB transfer function; values below 0 stay, on its straight part."""
-    power = linear.clamp(min=0.0031308).log_().mul_(1 / 2.4).exp_().mul_(1.055).sub_(0.055)
-    return power.add_(linear.clamp(max=0.0031308).sub_(0.0031308), alpha=12.92)
+    power = linear.clamp(min=_DARK_LINEAR).log_().mul_(1 / 2.4).exp_().mul_(1.055).sub_(0.055)
+    return _with_line(power, linear, _DARK_LINEAR, 12.92, 1.055 * _DARK_LINEAR ** (1 / 2.4) - 0.055)
+
+
+def _with_line(power: Tensor, x: Tensor, knee: float, slope: float, at_knee: float) -> Tensor:
+    """Continue a curve, constant up to its knee, by the line of a slope through 0; they miss each other by 1e-8."""
+    power.add_(x.clamp(max=knee).sub_(knee), alpha=slope)
+    return power.add_(x <= knee, alpha=slope * knee - at_knee)
 
 
 @by_bands

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from glint_label.distortions.prepared import Bytes, Prepared
@@ -18,18 +20,18 @@ def jpeg2000(images: Prepared, ratio: float) -> Tensor:
         "irreversible": True,
         "mct": 1,
         "num_resolutions": 5,
-        "no_jp2": False,
     }
-    return images.from_bytes([_round_trip(image, "JPEG2000", options) for image in images.bytes])
+    return images.from_bytes([np.array(Jpeg2KImageFile(_save(i, "JPEG2000", options))) for i in images.bytes])
 
 
 def jpeg(images: Prepared, quality: float) -> Tensor:
     """Compress with libjpeg's `quality`, chroma halved in both directions."""
     options = {"quality": int(quality), "subsampling": "4:2:0"}
-    return images.from_bytes([_round_trip(image, "JPEG", options) for image in images.bytes])
+    return images.from_bytes([np.array(JpegImageFile(_save(i, "JPEG", options))) for i in images.bytes])
 
 
-def _round_trip(image: Bytes, codec: str, options: dict[str, Any]) -> Bytes:
+def _save(image: Bytes, codec: str, options: dict[str, Any]) -> io.BytesIO:
     file = io.BytesIO()
     Image.fromarray(image).save(file, codec, **options)
-    return np.array(Image.open(file))
+    file.seek(0)
+    return file

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glint_label.distortions.bands import by_bands
 from glint_label.distortions.color_spaces import rgb_to_ycbcr, ycbcr_to_rgb
+from glint_label.distortions.denoise import denoise_planes
 from glint_label.distortions.prepared import Prepared
 from glint_label.distortions.random import Stream, normal, uniform
 
@@ -55,10 +56,8 @@ def _multiply(rgb: Tensor, noise: Tensor, width: float) -> Tensor:
     return (noise - 0.5).mul_(width).to(rgb.dtype).mul_(rgb).add_(rgb).clamp_(0, 1)
 
 
-def denoise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
+def denoised_noise(images: Prepared, variance: float, noise: Tensor) -> Tensor:
     """Add noise of `variance`, then remove it from each channel with a network: float32, one image a time."""
-    from glint_label.distortions.denoise import denoise_planes  # noqa: PLC0415 - it loads weights
-
     noisy = white_noise(images, variance, noise).float()
     return torch.stack([denoise_planes(image[:, None])[:, 0] for image in noisy]).to(images.rgb.dtype)
 

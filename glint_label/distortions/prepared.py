@@ -15,14 +15,15 @@ from glint_label.distortions.edges import edge_mask
 Bytes = npt.NDArray[np.uint8]
 
 
-def stretch(images: Tensor) -> Tensor:
+def stretch(images: Tensor, white: float = 1) -> Tensor:
     """Map each image's own range to [0, 1], over its three channels together.
 
     This is how the raters' images were made, before and after every distortion: a blur gets its contrast
-    back, an overshoot costs contrast, an added offset is undone. A constant image passes unchanged.
+    back, an overshoot costs contrast, an added offset is undone.
 
     Args:
         images: (B, 3, H, W), any range.
+        white: What is 1 in an image that is constant and has no range.
 
     Returns:
         A new tensor, or on the CPU the given one where it already spans [0, 1].
@@ -32,7 +33,7 @@ def stretch(images: Tensor) -> Tensor:
         return images
     constant = low == high
     low = torch.where(constant, 0, low).view(-1, 1, 1, 1)
-    span = torch.where(constant, 1, high - low.flatten()).view(-1, 1, 1, 1)
+    span = torch.where(constant, white, high - low.flatten()).view(-1, 1, 1, 1)
     return (images - low).div_(span)
 
 
@@ -55,7 +56,8 @@ class Prepared:
     """
 
     def __init__(self, images: Tensor) -> None:
-        self.rgb = stretch((images if images.is_floating_point() else images.double()).contiguous())
+        images = images.contiguous()
+        self.rgb = stretch(images) if images.is_floating_point() else stretch(images.double(), white=255)
 
     @property
     def size(self) -> tuple[int, int]:

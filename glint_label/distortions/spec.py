@@ -34,11 +34,7 @@ class Distortion:
 
     def amount(self, level: int) -> float:
         """Return the setting of a level, 1..5."""
-        if (
-            isinstance(level, bool)
-            or not isinstance(level, int)
-            or level not in range(1, len(self.amounts) + 1)
-        ):
+        if isinstance(level, bool) or not isinstance(level, int) or level not in range(1, len(self.amounts) + 1):
             raise UsageError(f"{self.name} has levels 1 to {len(self.amounts)}, not {level!r}")
         return self.amounts[level - 1]
 
