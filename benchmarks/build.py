@@ -86,7 +86,7 @@ def child(part: str, *arguments: object) -> tuple[float, dict]:
     return timed(sys.executable, __file__, "--child", part, *arguments)
 
 
-# -- child parts: what the timed processes do --------------------------------------------------------------------------
+# -- child parts: what the timed processes do
 
 
 def child_bare(photos: str, weights: str, device: str) -> None:
@@ -177,16 +177,19 @@ def _plan(folder: Path, references: int):
     return Plan(config, source, cells, left_out, names, make_shards(names, folder), embedder, settings)
 
 
-# -- parts -------------------------------------------------------------------------------------------------------------
+# -- parts
 
 
 def part_embed(work: Path, device: str, photos: int, pairs: int) -> dict:
+    """Time a build with a ViT-B-32 against the bare loop."""
     files = make_photos(work / "photos", photos)
     weights = make_weights(work / "vit.pt")
     source = make_source(work / "rated-small", 3)
     runs = []
     for pair in range(pairs):
-        options = f"--refs {files} --source custom --source-dir {source} --out {work / f'built{pair}'} --device {device}"
+        options = (
+            f"--refs {files} --source custom --source-dir {source} --out {work / f'built{pair}'} --device {device}"
+        )
         command = f"-m glint_cli.main build {options} --embedder clip --clip-model ViT-B-32 --clip-weights {weights}"
         built, _ = timed(sys.executable, *command.split(), "--transfer", "knn")
         bare, _ = child("bare", files, weights, device)
@@ -196,6 +199,7 @@ def part_embed(work: Path, device: str, photos: int, pairs: int) -> dict:
 
 
 def part_paper(work: Path, device: str, embed: dict | None) -> dict:
+    """Time the published scheme."""
     files = work / "photos" if (work / "photos").is_dir() else make_photos(work / "photos", 64)
     _, figures = child("paper", files, device)
     result = {"published_photos_per_second": round(figures["photos_per_second"], 2)}
@@ -207,6 +211,7 @@ def part_paper(work: Path, device: str, embed: dict | None) -> dict:
 
 
 def label(work: Path, references: int) -> dict:
+    """Time the labelling of so many references, whose vectors are given."""
     child("given", work, references)
     seconds, figures = child("labels", work, references)
     return {
@@ -218,10 +223,12 @@ def label(work: Path, references: int) -> dict:
 
 
 def part_labels(work: Path) -> dict:
+    """Label 50,000 references."""
     return {**label(work, 50_000), "seconds_at_most": 60, "peak_mb_at_most": 1500}
 
 
 def part_memory(work: Path) -> dict:
+    """Compare the peak memory of a small and a large build."""
     small, large = label(work, 1_000), label(work, 100_000)
     return {
         "small": small,

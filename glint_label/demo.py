@@ -23,8 +23,7 @@ from glint_label.images import encode_image, read_photo
 from glint_label.manifest import format_csv, format_numbers
 from glint_label.pipeline import BuildReport, build
 from glint_label.progress import MakeProgress, no_progress
-from glint_label.sources.kadid10k import DISTORTIONS as ORDER
-from glint_label.sources.kadid10k import LEVELS
+from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 
 PHOTOS = (
     "astronaut.png",
@@ -86,12 +85,10 @@ def run_demo(out: Path, workers: int, progress: MakeProgress = no_progress, comm
 
 def make_source(photos: Path, source: Path, workers: int, progress: MakeProgress = no_progress) -> None:
     """Write a rated dataset in the `custom` layout: reduced photos, ratings.csv with SSIM scores, NOTE.txt."""
-    from glint_label.distortions import DISTORTIONS
-
     for name in ANCHORS:
         pixels = reduce_photo(read_photo(photos / name).pixels)
         write_atomic(source / "anchors" / _anchor(name), encode_image(pixels, ".png"))
-    items = [(name, distortion) for name in ANCHORS for distortion in ORDER if distortion in DISTORTIONS]
+    items = [(name, distortion) for name in ANCHORS for distortion in DISTORTIONS]
     scores: dict[tuple[str, str], list[float]] = {}
     with (
         closing(progress("demo ratings", len(items), 0)) as bar,

@@ -59,6 +59,7 @@ from glint_label.shards import (
     write_measured,
 )
 from glint_label.sources import Cell, Source, load_source
+from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,7 @@ def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
     Raises:
         SourceError: None can be made.
     """
-    from glint_label.distortions import DISTORTIONS
-
-    cells = [cell for cell in source.cells if cell[0] in DISTORTIONS and cell[1] <= len(DISTORTIONS[cell[0]].amounts)]
+    cells = [(name, level) for name, level in source.cells if name in DISTORTIONS and level in LEVELS]
     makeable = {name for name, _ in cells}
     left_out = tuple(name for name in source.distortions if name not in makeable)
     if not cells:

@@ -47,7 +47,8 @@ def test_kadid10k_names_are_those_of_the_distortions():
     from glint_label.distortions import DISTORTIONS
 
     order = {distortion.name: distortion.number for distortion in DISTORTIONS.values()}
-    assert order == {name: number for number, name in enumerate(kadid10k.DISTORTIONS, 1) if name in order}
+    assert order == {name: number for number, name in enumerate(kadid10k.DISTORTIONS, start=1)}
+    assert all(len(distortion.amounts) == len(kadid10k.LEVELS) for distortion in DISTORTIONS.values())
 
 
 def test_a_missing_anchor_is_named_and_can_be_allowed(kadid):
