@@ -20,6 +20,7 @@ from glint_label.distortions.color import (
     draw_shift,
 )
 from glint_label.distortions.compression import jpeg, jpeg2000
+from glint_label.distortions.dither import color_quantization
 from glint_label.distortions.noise import (
     denoised_noise,
     impulse_noise,
@@ -30,8 +31,8 @@ from glint_label.distortions.noise import (
     white_noise,
     white_noise_ycbcr,
 )
-from glint_label.distortions.palette import color_quantization
-from glint_label.distortions.prepared import Bytes, Prepared, to_bytes
+from glint_label.distortions.palette import Bytes
+from glint_label.distortions.prepared import Prepared, to_bytes
 from glint_label.distortions.spatial import (
     color_block,
     draw_blocks,

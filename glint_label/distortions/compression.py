@@ -9,7 +9,8 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from glint_label.distortions.prepared import Bytes, Prepared
+from glint_label.distortions.palette import Bytes
+from glint_label.distortions.prepared import Prepared
 
 
 def jpeg2000(images: Prepared, ratio: float) -> Tensor:

@@ -106,7 +106,8 @@ def filter_fourier(planes: Tensor, kernel: Kernel) -> Tensor:
 
 def _spectrum(plane: Tensor, size: tuple[int, int]) -> Tensor:
     """Transform a plane, zeros appended to `size`, one axis at a time: `rfft2` rounds by the number of threads."""
-    return torch.fft.fft(torch.fft.rfft(plane, n=size[1], dim=1), n=size[0], dim=0)
+    spectrum: Tensor = torch.fft.fft(torch.fft.rfft(plane, n=size[1], dim=1), n=size[0], dim=0)
+    return spectrum
 
 
 @lru_cache(maxsize=16)

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from glint_label.distortions.bands import bands
-from glint_label.distortions.color_spaces import luma, rgb_to_lab
+from glint_label.distortions.color_spaces import luma, rgb_to_lab, rgb_to_ycbcr
 from glint_label.distortions.edges import edge_mask
-
-Bytes = npt.NDArray[np.uint8]
+from glint_label.distortions.filters import gaussian_filter
+from glint_label.distortions.palette import Bytes, Integers, color_cube
 
 
 def stretch(images: Tensor, white: float = 1) -> Tensor:
@@ -28,13 +26,24 @@ def stretch(images: Tensor, white: float = 1) -> Tensor:
     Returns:
         A new tensor, or on the CPU the given one where it already spans [0, 1].
     """
-    low, high = images.flatten(1).amin(1), images.flatten(1).amax(1)
-    if not images.is_cuda and bool((low == 0).all() and (high == 1).all()):
+    low, span = _ranges(images, white)
+    if not images.is_cuda and bool((low == 0).all() and (span == 1).all()):
         return images
-    constant = low == high
-    low = torch.where(constant, 0, low).view(-1, 1, 1, 1)
-    span = torch.where(constant, white, high - low.flatten()).view(-1, 1, 1, 1)
     return (images - low).div_(span)
+
+
+def stretch_(images: Tensor) -> Tensor:
+    """Do the same in place."""
+    low, span = _ranges(images, white=1)
+    return images.sub_(low).div_(span)
+
+
+def _ranges(images: Tensor, white: float) -> tuple[Tensor, Tensor]:
+    """Return what to subtract from each image and what to divide it by, (B, 1, 1, 1)."""
+    low, high = images.flatten(1).amin(1), images.flatten(1).amax(1)
+    constant = low == high
+    low, span = torch.where(constant, 0, low), torch.where(constant, white, high - low)
+    return low.view(-1, 1, 1, 1), span.view(-1, 1, 1, 1)
 
 
 def to_bytes(images: Tensor) -> Tensor:
@@ -70,6 +79,17 @@ class Prepared:
         return rgb_to_lab(self.rgb)
 
     @cached_property
+    def detail(self) -> Tensor:
+        """What a Gaussian of 3 pixels, 13 wide, takes away from L*, (B, 1, H, W)."""
+        lightness = self.lab[:, :1]
+        return lightness - gaussian_filter(lightness, sigma=3, radius=6)
+
+    @cached_property
+    def ycbcr(self) -> Tensor:
+        """BT.601 YCbCr in studio swing, (B, 3, H, W)."""
+        return rgb_to_ycbcr(self.rgb)
+
+    @cached_property
     def edges(self) -> Tensor:
         """How much of an edge each pixel is, (B, 1, H, W) in [0, 1]."""
         return edge_mask(luma(self.rgb))
@@ -83,6 +103,11 @@ class Prepared:
     def bytes(self) -> Bytes:
         """The 8-bit images on the host, (B, H, W, 3)."""
         return torch.stack(to_bytes(self.rgb).unbind(1), dim=-1).cpu().numpy()
+
+    @cached_property
+    def color_cubes(self) -> list[Integers]:
+        """The colour histograms that palettes are made from, one per image."""
+        return [color_cube(image) for image in self.bytes]
 
     def from_bytes(self, arrays: Sequence[Bytes]) -> Tensor:
         """Bring (H, W, 3) arrays, one per image, back as a (B, 3, H, W) tensor in [0, 1] like `rgb`."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glint_label.distortions.prepared import Prepared, stretch
+from glint_label.distortions.prepared import Prepared, stretch_
 from glint_label.errors import UsageError
 
 Draw = Callable[[Tensor, float, tuple[int, int]], dict[str, Tensor]]
@@ -44,7 +44,7 @@ class Distortion:
         random: dict[str, Any] = self.draw(seeds.cpu(), amount, images.size) if self.draw else {}
         if self.noise:
             random["noise"] = self.noise(seeds.to(images.rgb.device), images.size, images.rgb.dtype)
-        return stretch(self.degrade(images, amount, **random))
+        return stretch_(self.degrade(images, amount, **random))
 
     def parameters(self, level: int, seed: int, size: tuple[int, int]) -> dict[str, Any]:
         """Return the random parameters of a recipe, as numbers and lists; empty for one that has none.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from glint_label.distortions.bands import bands
+from glint_label.distortions.filters import replicate
 
 
 def warp(images: Tensor, field: Tensor) -> Tensor:
@@ -15,54 +16,46 @@ def warp(images: Tensor, field: Tensor) -> Tensor:
         images: (B, 3, H, W).
         field: (B, 2, H, W) shifts down and right, pixels, float64.
     """
-    height, width = images.shape[2:]
+    width = images.shape[3]
     # The original pads by the largest shift, but the rows by the columns' and vice versa.
     column_pads, row_pads = field.abs().amax((2, 3)).ceil().long().T.tolist()
     margin = max(*column_pads, *row_pads) + 2
-    rows = torch.tensor([_sources(height, margin, pad) for pad in row_pads], device=images.device)
-    columns = torch.tensor([_sources(width, margin, pad) for pad in column_pads], device=images.device)
-    padded = torch.stack(
-        [
-            image.index_select(1, row).index_select(2, column)
-            for image, row, column in zip(images, rows, columns, strict=True)
-        ]
-    )
+    padded = replicate(images, margin, margin)
+    for image, row_pad, column_pad in zip(padded, row_pads, column_pads, strict=True):
+        _extrapolate(image, margin, row_pad, column_pad)
     stride = width + 2 * margin
-    flat = padded.flatten(2)
+    column = torch.arange(width, device=images.device)
     warped = torch.zeros_like(images)
     for band in bands(images):
-        y = torch.arange(band.start, band.stop, device=field.device)[:, None] - field[:, 0, band]
-        x = torch.arange(width, device=field.device) - field[:, 1, band]
-        top, row_weights = _taps(y, margin, height, images.dtype)
-        left, column_weights = _taps(x, margin, width, images.dtype)
-        first = (top * stride + left).flatten(1)[:, None]
-        total = warped[:, :, band]
-        for i, row_weight in enumerate(row_weights):
-            for j, column_weight in enumerate(column_weights):
-                place = (first + (i * stride + j)).expand(-1, 3, -1)
-                sample = flat.gather(2, place).view(total.shape)
-                total.add_(sample.mul_((row_weight * column_weight)[:, None]))
+        first, weights = _taps(-field[:, :, band], images.dtype)
+        row = torch.arange(band.start, band.stop, device=images.device)[:, None]
+        place = (row + first[:, 0] + margin).mul_(stride).add_(first[:, 1]).add_(column + margin).flatten(1)[:, None]
+        total, flat = warped[:, :, band], padded.flatten(2)
+        for i in range(4):
+            for j in range(4):
+                sample = flat.gather(2, (place + (i * stride + j)).expand(-1, 3, -1)).view(total.shape)
+                total.add_(sample.mul_((weights[i][:, 0] * weights[j][:, 1])[:, None]))
     return warped
 
 
-def _taps(position: Tensor, margin: int, length: int, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
-    """Return the index of the first of the four samples around each position, and the four weights."""
-    whole = position.floor()
-    t = (position - whole).to(dtype)
+def _extrapolate(padded: Tensor, margin: int, row_pad: int, column_pad: int) -> None:
+    """Set the sample beyond the original's padding, which is extrapolated from there as 3a - 3b + c.
+
+    That is the edge again, except that with a pad of 1 it is the edge's inner neighbour.
+    """
+    if row_pad == 1:
+        padded[:, margin - 2], padded[:, 1 - margin] = padded[:, margin + 1], padded[:, -margin - 2]
+    if column_pad == 1:
+        padded[..., margin - 2], padded[..., 1 - margin] = padded[..., margin + 1], padded[..., -margin - 2]
+
+
+def _taps(offset: Tensor, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+    """Return the first of the four samples around each offset, and their weights."""
+    whole = offset.floor()
+    t = (offset - whole).to(dtype)
     t2 = t * t
     t3 = t2 * t
     before = t2 - (t3 + t).mul_(0.5)
     here = (t3 * 1.5).sub_(t2, alpha=2.5).add_(1)
     beyond = (t3 - t2).mul_(0.5)
-    after = 1 - before - here - beyond
-    index = whole.long().add_(margin - 1).clamp_(0, length + 2 * margin - 4)
-    return index, [before, here, after, beyond]
-
-
-def _sources(length: int, margin: int, pad: int) -> list[int]:
-    """Return which sample stands at -margin .. length + margin - 1 with `pad` copies of each edge."""
-    indices = [min(max(i, 0), length - 1) for i in range(-margin, length + margin)]
-    # The sample beyond the padding is extrapolated as 3a - 3b + c: the edge again, or at pad 1 its neighbour.
-    if pad == 1:
-        indices[margin - 2], indices[margin + length + 1] = 1, length - 2
-    return indices
+    return whole.long() - 1, [before, here, 1 - before - here - beyond, beyond]

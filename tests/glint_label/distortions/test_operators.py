@@ -15,9 +15,10 @@ from glint_label.distortions import Prepared, distort, find
 from glint_label.distortions.blur import gaussian_blur, lens_blur, motion_blur
 from glint_label.distortions.color import color_saturation_hsv, shift_along
 from glint_label.distortions.color_spaces import lab_to_rgb, rgb_to_lab, rgb_to_ycbcr, ycbcr_to_rgb
+from glint_label.distortions.dither import dither, nearest_entries
 from glint_label.distortions.filters import disk_kernel, gaussian_filter
 from glint_label.distortions.noise import impulse_noise, multiplicative_noise, white_noise
-from glint_label.distortions.palette import dither, nearest_entries, variance_palette
+from glint_label.distortions.palette import color_cube, variance_palette
 from glint_label.distortions.prepared import stretch, to_bytes
 from glint_label.distortions.spatial import non_eccentricity_patch, pixelate
 from glint_label.distortions.thresholds import minimise, otsu_thresholds, quantization
@@ -243,14 +244,14 @@ def plain_dither(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (49, 51)], ids=str)
 def test_slanted_dither_is_the_plain_one(size: tuple[int, int]):
     image = make_photo(6, *size)
-    palette = variance_palette(image, 16)
+    palette = variance_palette(color_cube(image), 16)
     assert np.array_equal(dither(image, palette), plain_dither(image, palette))
 
 
 def test_palette_of_few_colours_is_those_colours():
     colours = np.array([[10, 20, 30], [200, 100, 50], [90, 250, 130], [255, 255, 255]], np.uint8)
     image = colours[np.random.default_rng(0).integers(0, 4, (64, 64))]
-    palette = variance_palette(image, 64)
+    palette = variance_palette(color_cube(image), 64)
     assert sorted(map(tuple, palette.tolist())) == sorted(map(tuple, colours.tolist()))
     assert np.array_equal(dither(image, palette), image)
 
