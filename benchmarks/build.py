@@ -48,7 +48,7 @@ def make_photos(folder: Path, number: int) -> Path:
 
 def make_source(folder: Path, anchors: int) -> Path:
     """Save a rated dataset of KADID-10k's shape in the `custom` layout, its scores drawn at random."""
-    from glint_label.distortions import DISTORTIONS
+    from glint_label.sources.kadid10k import DISTORTIONS
 
     rng = np.random.default_rng(1)
     folder.mkdir()
