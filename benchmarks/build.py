@@ -12,13 +12,14 @@ Every process is timed from its start. Weights are random: speed does not depend
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -147,10 +148,38 @@ def child_labels(folder: str, references: str) -> None:
     from glint_label.pipeline import run_plan
 
     plan = _plan(Path(folder), int(references))
-    report = run_plan(plan)
-    main = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * plan.config.workers
-    print(json.dumps({"rows": report.counts["rows"], "peak_mb": (main + workers) / 1024}))
+    with PeakMemory() as memory:
+        report = run_plan(plan)
+    print(json.dumps({"rows": report.counts["rows"], "peak_mb": sum(memory.peaks.values()) / 1024}))
+
+
+class PeakMemory:
+    """Watch the peak of this process and of each of its children, kB.
+
+    getrusage will not do: a child's figure there begins with its parent's size at the fork.
+    """
+
+    def __init__(self) -> None:
+        self.peaks: dict[int, int] = {}
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "PeakMemory":
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        me = os.getpid()
+        while not self._done.wait(0.2):
+            children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            for pid in (me, *map(int, children)):
+                with contextlib.suppress(OSError, StopIteration, ProcessLookupError):
+                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                    self.peaks[pid] = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _plan(folder: Path, references: int):
@@ -173,7 +202,7 @@ def _plan(folder: Path, references: int):
     cells, left_out = makeable_cells(source)
     names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
     embedder = make_embedder("statistics", [])
-    settings = settings_of(config, names, "", embedder.describe())
+    settings = settings_of(config, names, source, embedder.describe())
     return Plan(config, source, cells, left_out, names, make_shards(names, folder), embedder, settings)
 
 

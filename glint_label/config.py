@@ -9,7 +9,8 @@ from typing import Any
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.errors import UsageError
-from glint_label.sources import SOURCES
+from glint_label.files import sha256_of
+from glint_label.sources import SOURCES, Source
 from glint_label.transfer import make_transfer
 
 IMAGES = ("none", "png", "webp")
@@ -72,20 +73,22 @@ class BuildConfig:
 
 
 def settings_of(
-    config: BuildConfig, references: Sequence[str], source_hash: str, embedder: dict[str, Any]
+    config: BuildConfig, references: Sequence[str], source: Source, embedder: dict[str, Any]
 ) -> dict[str, Any]:
     """List what determines the output's bytes: the hashed part of a build.
 
     Args:
         config: As asked for.
         references: Names of the photos.
-        source_hash: Of the source's ratings.
+        source: Its ratings and anchors are hashed.
         embedder: The embedder's own description, weights' hash included.
     """
     listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
+    anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
     return {
         "source": config.source,
-        "source_sha256": source_hash,
+        "ratings_sha256": sha256_of(source.label_file),
+        "anchors_sha256": hashlib.sha256(anchors.encode()).hexdigest(),
         "allow_missing_anchors": config.allow_missing_anchors,
         "exclude_anchors": list(config.exclude_anchors),
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],

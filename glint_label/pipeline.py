@@ -30,8 +30,8 @@ from glint_label.card import dataset_card
 from glint_label.config import BuildConfig, differences, digest_of, settings_of
 from glint_label.embed import Embedder, make_embedder
 from glint_label.engines import run_local
-from glint_label.errors import InputError, OutputError, SourceError, StateError, TooManyFailuresError
-from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
+from glint_label.errors import InputError, OutputError, SourceError, StateError, TooManyFailuresError, UsageError
+from glint_label.files import make_folder, remove_temporaries, write_atomic
 from glint_label.images import list_images
 from glint_label.labels import Group, LabelShards, ShardCounts, read_success, write_success
 from glint_label.manifest import (
@@ -120,6 +120,8 @@ def make_plan(config: BuildConfig) -> Plan:
         source = source.without_anchors(config.exclude_anchors)
     cells, left_out = makeable_cells(source)
     refs = config.refs.resolve()
+    if config.out.resolve().is_relative_to(refs):
+        raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
     names = list_images(refs)[: config.limit]
     anchors = list(source.anchors.values())
     embedder = make_embedder(
@@ -130,7 +132,7 @@ def make_plan(config: BuildConfig) -> Plan:
         resnet_weights=config.resnet_weights,
         device=config.device,
     )
-    settings = settings_of(config, names, sha256_of(source.label_file), embedder.describe())
+    settings = settings_of(config, names, source, embedder.describe())
     return Plan(config, source, cells, left_out, names, make_shards(names, refs), embedder, settings)
 
 

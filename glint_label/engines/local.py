@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -50,7 +51,8 @@ def run_local(
     try:
         while True:
             for item in islice(source, workers + 1 - len(running)):
-                running[pool.submit(_run_task, item)] = item
+                with _signals_held():
+                    running[pool.submit(_run_task, item)] = item
             if not running:
                 break
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -65,8 +67,24 @@ def run_local(
     finally:
         # Left early, by an error or Ctrl-C: what runs is done again next time, so nobody waits for it.
         for worker in set(multiprocessing.active_children()) - strangers:
-            worker.terminate()
+            worker.kill()
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while workers start: half started, they would die with a traceback.
+
+    The workers inherit this, so a Ctrl-C that the terminal sends to all of them is the parent's alone to handle.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(task: Callable[[Any], Any]) -> None:
@@ -75,7 +93,7 @@ def _start_worker(task: Callable[[Any], Any]) -> None:
     # One thread a worker: the workers themselves fill the cores. What is loaded later reads the environment.
     os.environ["OMP_NUM_THREADS"] = "1"
     threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

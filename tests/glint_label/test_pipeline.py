@@ -243,8 +243,20 @@ def test_changed_ratings_or_photos_are_other_settings(config):
     build(config)
     with (config.source_dir / "ratings.csv").open("a") as file:
         file.write("anchors/a0.png,lens_blur,6,2,,\n")
-    with pytest.raises(StateError, match="source_sha256"):
+    with pytest.raises(StateError, match="ratings_sha256"):
         build(config)
+
+
+def test_changed_anchors_are_other_settings(config):
+    build(config)
+    Image.fromarray(make_photo(77)).save(config.source_dir / "anchors" / "a1.png")
+    with pytest.raises(StateError, match="anchors_sha256"):
+        build(config)
+
+
+def test_an_output_among_the_photos_is_refused(config):
+    with pytest.raises(UsageError, match="its images would be taken for photos"):
+        build(replace(config, out=config.refs / "out"))
 
 
 def test_moved_references_are_other_settings(config, tmp_path):

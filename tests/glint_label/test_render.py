@@ -1,0 +1,105 @@
+"""Pixels: a row's recipe rebuilds its file bit for bit, whoever makes it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glint_label.config import BuildConfig
+from glint_label.distortions import distort
+from glint_label.errors import InputError
+from glint_label.images import read_photo
+from glint_label.manifest import read_manifest
+from glint_label.pipeline import build
+from glint_label.render import Selection, render_build
+from glint_label.sources.kadid10k import DISTORTIONS
+from glint_label.summary import summarise
+from tests.conftest import save_photos, save_rated
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> BuildConfig:
+    """Two photos, every distortion."""
+    folder = tmp_path_factory.mktemp("render")
+    return BuildConfig(
+        refs=save_photos(folder / "refs", ["one.png", "two.jpg"]),
+        out=folder / "out",
+        source="custom",
+        source_dir=save_rated(folder / "rated", anchors=3, distortions=DISTORTIONS),
+        mos_range=(1, 5),
+        embedder="statistics",
+        transfer="knn",
+        workers=2,
+        images="png",
+    )
+
+
+@pytest.fixture(scope="module")
+def built(config) -> Path:
+    build(config)
+    return config.out
+
+
+def pixel_files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.rglob("shards/*/*_[1-5].*"))}
+
+
+def test_every_file_is_what_its_row_says(config, built):
+    rows = read_manifest(built)
+    assert len(rows) == 250
+    photos = {name: read_photo(config.refs / name).pixels for name in rows["ref_file_name"].unique()}
+    for row in rows.itertuples():
+        pixels = read_photo(built / "shards" / "00000" / row.file_name).pixels
+        wanted = distort(photos[row.ref_file_name], row.dist_name, row.dist_level, seed=row.seed)
+        np.testing.assert_array_equal(pixels, wanted, err_msg=f"{row.dist_name} {row.dist_level}")
+    assert summarise(built)["problems"] == []
+
+
+def test_render_makes_the_files_that_build_makes(config, built, tmp_path):
+    bare = replace(config, out=tmp_path / "bare", images="none")
+    build(bare)
+    assert not pixel_files(bare.out)
+    made = render_build(bare.out, selection=Selection(distortions=("jpeg",), levels=(5,)))
+    assert (made.written, made.present) == (2, 0)
+    assert all(name.endswith("_10_5.png") for name in pixel_files(bare.out))
+    made = render_build(bare.out, workers=1)
+    assert (made.written, made.present) == (248, 2)
+    assert pixel_files(bare.out) == pixel_files(built)
+
+
+def test_webp_holds_the_same_pixels(config, built, tmp_path):
+    webp = replace(config, out=tmp_path / "webp", images="webp", limit=1)
+    build(webp)
+    for name in pixel_files(webp.out):
+        pixels = read_photo(webp.out / "shards" / "00000" / name).pixels
+        png = read_photo(built / "shards" / "00000" / name.replace(".webp", ".png")).pixels
+        np.testing.assert_array_equal(pixels, png)
+
+
+def test_lost_pixels_are_noticed_and_made_again(built):
+    before = pixel_files(built)
+    (built / "shards" / "00000" / next(iter(before))).unlink()
+    assert "1 pixel files are missing" in summarise(built)["problems"][0]
+    assert render_build(built).written == 1
+    assert pixel_files(built) == before
+
+
+def test_a_photo_that_is_not_the_labelled_one_is_refused(config, built, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(config.refs, moved)
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    for path in copy.rglob("*_01_1.png"):
+        path.unlink()
+    assert render_build(copy, refs=moved).written == 2
+    for path in copy.rglob("*_01_1.png"):
+        path.unlink()
+    save_photos(moved, ["one.png"], first_seed=5)
+    with pytest.raises(InputError, match=r"one\.png: is not the file that was labelled"):
+        render_build(copy, refs=moved)
+    with pytest.raises(InputError, match="no row passes the filter"):
+        render_build(copy, selection=Selection(references=("three.png",)))
+    with pytest.raises(InputError, match="no such folder"):
+        render_build(copy, refs=tmp_path / "nowhere")
