@@ -67,11 +67,11 @@ def normal_samples(seeds: Tensor, size: tuple[int, int], dtype: torch.dtype) -> 
     return normal(seeds, Stream.NOISE, (3, *size), dtype)
 
 
-def impulse_samples(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Tensor:
+def impulse_samples(seeds: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Draw a uniform number for every sample."""
-    return uniform(seeds, Stream.IMPULSE, (3, *size))
+    return uniform(seeds, Stream.IMPULSE, (3, *size), dtype)
 
 
-def speckle_samples(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Tensor:
+def speckle_samples(seeds: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """Draw a uniform number for every sample."""
-    return uniform(seeds, Stream.SPECKLE, (3, *size))
+    return uniform(seeds, Stream.SPECKLE, (3, *size), dtype)

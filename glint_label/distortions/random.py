@@ -52,7 +52,13 @@ def stream_keys(seeds: Tensor, stream: int) -> Tensor:
 
 def random_words(keys: Tensor, start: int, stop: int) -> Tensor:
     """Return words start .. stop - 1 of each stream: (B, stop - start) int64, all 64 bits random."""
-    return _mix_(keys + torch.arange(start, stop, device=keys.device).mul_(GOLDEN))
+    return _mix_(_steps(stop - start, keys.device) + (keys + torch.tensor(start, device=keys.device) * GOLDEN))
+
+
+@lru_cache(maxsize=8)
+def _steps(count: int, device: torch.device) -> Tensor:
+    """Return 0, GOLDEN, 2 GOLDEN, ...; kept, as every piece of an image needs them."""
+    return torch.arange(count, device=device).mul_(GOLDEN)
 
 
 def _pieces(count: int, device: torch.device) -> Iterator[slice]:
@@ -61,11 +67,11 @@ def _pieces(count: int, device: torch.device) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def uniform(seeds: Tensor, stream: int, shape: tuple[int, ...]) -> Tensor:
-    """Return (B, *shape) float64, uniform on the open interval (0, 1) in steps of 2^-32."""
+def uniform(seeds: Tensor, stream: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return (B, *shape), uniform on (0, 1) in steps of 2^-32, computed in float64; each word gives two."""
     count = math.prod(shape)
     keys = stream_keys(seeds, stream)
-    numbers = seeds.new_empty(len(seeds), 2, (count + 1) // 2, dtype=torch.float64)
+    numbers = seeds.new_empty(len(seeds), 2, (count + 1) // 2, dtype=dtype)
     for piece in _pieces(numbers.shape[2], seeds.device):
         words = random_words(keys, piece.start, piece.stop)
         low, high = words & 0xFFFFFFFF, _logical_shift(words, 32)

@@ -29,10 +29,10 @@ def jitter(images: Prepared, amount: float, noise: Iterable[Tensor]) -> Tensor:
     return moved
 
 
-def jitter_fields(seeds: Tensor, size: tuple[int, int], _dtype: torch.dtype) -> Iterator[Tensor]:
+def jitter_fields(seeds: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Iterator[Tensor]:
     """Draw the fields of five warps, each when it is needed."""
     for number in range(_WARPS):
-        yield normal(seeds, Stream.FIELD, (2, *size), part=number)
+        yield normal(seeds, Stream.FIELD, (2, *size), dtype, part=number)
 
 
 def non_eccentricity_patch(images: Prepared, _count: float, source: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ def warp(images: Tensor, field: Tensor) -> Tensor:
 
     Args:
         images: (B, 3, H, W).
-        field: (B, 2, H, W) shifts down and right, pixels, float64.
+        field: (B, 2, H, W) shifts down and right, pixels.
     """
     width = images.shape[3]
     # The original pads by the largest shift, but the rows by the columns' and vice versa.
@@ -27,14 +27,14 @@ def warp(images: Tensor, field: Tensor) -> Tensor:
     column = torch.arange(width, device=images.device)
     warped = torch.zeros_like(images)
     for band in bands(images):
-        first, weights = _taps(-field[:, :, band], images.dtype)
+        first, weights = _taps(-field[:, :, band].to(images.dtype))
         row = torch.arange(band.start, band.stop, device=images.device)[:, None]
         place = (row + first[:, 0] + margin).mul_(stride).add_(first[:, 1]).add_(column + margin).flatten(1)[:, None]
         total, flat = warped[:, :, band], padded.flatten(2)
         for i in range(4):
             for j in range(4):
                 sample = flat.gather(2, (place + (i * stride + j)).expand(-1, 3, -1)).view(total.shape)
-                total.add_(sample.mul_((weights[i][:, 0] * weights[j][:, 1])[:, None]))
+                total.addcmul_(sample, (weights[i][:, 0] * weights[j][:, 1])[:, None])
     return warped
 
 
@@ -49,10 +49,10 @@ def _extrapolate(padded: Tensor, margin: int, row_pad: int, column_pad: int) -> 
         padded[..., margin - 2], padded[..., 1 - margin] = padded[..., margin + 1], padded[..., -margin - 2]
 
 
-def _taps(offset: Tensor, dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+def _taps(offset: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return the first of the four samples around each offset, and their weights."""
     whole = offset.floor()
-    t = (offset - whole).to(dtype)
+    t = offset - whole
     t2 = t * t
     t3 = t2 * t
     before = t2 - (t3 + t).mul_(0.5)
