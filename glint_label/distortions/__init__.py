@@ -5,6 +5,7 @@ many distortions of one image, `prepare` it first.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from glint_label.distortions.noise import (
 )
 from glint_label.distortions.palette import Bytes
 from glint_label.distortions.prepared import Prepared, to_bytes
+from glint_label.distortions.random import as_seeds
 from glint_label.distortions.spatial import (
     color_block,
     draw_blocks,
@@ -113,7 +115,11 @@ def find(distortion: str | int | Distortion) -> Distortion:
     """Return a distortion by its name or number."""
     if isinstance(distortion, Distortion):
         return distortion
-    found = DISTORTIONS.get(distortion) if isinstance(distortion, str) else _BY_NUMBER.get(distortion)
+    found = None
+    if isinstance(distortion, str):
+        found = DISTORTIONS.get(distortion)
+    elif isinstance(distortion, Integral):
+        found = _BY_NUMBER.get(int(distortion))
     if found is None:
         raise UsageError(f"no distortion {distortion!r}; there are 1 to {len(_TABLE)}: {', '.join(DISTORTIONS)}")
     return found
@@ -133,7 +139,9 @@ def distort(image: Bytes | Prepared, distortion: str | int | Distortion, level: 
         (H, W, 3) uint8, computed in float64. A constant image stays constant or takes what is drawn on it.
     """
     prepared = image if isinstance(image, Prepared) else prepare(image)
-    distorted = find(distortion).apply(prepared, level, _seed_tensor([seed]))
+    if len(prepared.rgb) != 1:
+        raise InputError(f"distort makes one image; {len(prepared.rgb)} were prepared together")
+    distorted = find(distortion).apply(prepared, level, as_seeds([seed]))
     array: Bytes = to_bytes(distorted[0]).permute(1, 2, 0).contiguous().cpu().numpy()
     return array
 
@@ -173,7 +181,7 @@ def distort_batch(
     count = len(images)
     distortions = [find(d) for d in _one_each(distortion, count, "distortions")]
     all_levels = _one_each(levels, count, "levels")
-    all_seeds = _seed_tensor(_one_each(seeds, count, "seeds"))
+    all_seeds = as_seeds(_one_each(seeds, count, "seeds"))
     groups: dict[tuple[int, int], list[int]] = {}
     for index, (row, level) in enumerate(zip(distortions, all_levels, strict=True)):
         row.amount(level)  # all that can be wrong is found before any work is done
@@ -211,16 +219,9 @@ def _check_batch(images: Tensor) -> None:
 
 def _one_each(given: object, count: int, what: str) -> list[Any]:
     """Repeat a single value for every image, or check that there is one for each."""
-    if isinstance(given, str | int | Distortion):
+    if isinstance(given, str | Integral | Distortion):
         return [given] * count
     values = given.tolist() if isinstance(given, Tensor | np.ndarray) else list(given)  # type: ignore[call-overload]
     if len(values) != count:
         raise UsageError(f"{len(values)} {what} for {count} images")
     return values
-
-
-def _seed_tensor(seeds: list[int]) -> Tensor:
-    for seed in seeds:
-        if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-            raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}")
-    return torch.tensor([int(seed) for seed in seeds])

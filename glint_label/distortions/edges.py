@@ -19,9 +19,16 @@ def edge_mask(luma: Tensor) -> Tensor:
     flat = strength.flatten(1)
     count = flat.shape[1]
     rank = math.floor(min(max(count * 0.99, 1), count) + 0.5)  # of the 99th percentile, not interpolated
-    high = flat.kthvalue(rank, dim=1).values.view(-1, 1, 1, 1)
-    low = 1 - (1 - flat.kthvalue(count - rank + 1, dim=1).values).view(-1, 1, 1, 1)
+    high = _smallest(flat, rank)
+    low = 1 - (1 - _smallest(flat, count - rank + 1))
     return _own_range(torch.minimum(torch.maximum(strength, low), high))
+
+
+def _smallest(rows: Tensor, rank: int) -> Tensor:
+    """Return the value of a rank, from 1, in each row: (B, 1, 1, 1)."""
+    # On a GPU torch calls kthvalue non-deterministic, for its indices, and may be told to refuse such functions.
+    values = rows.sort(dim=1).values[:, rank - 1] if rows.is_cuda else rows.kthvalue(rank, dim=1).values
+    return values.view(-1, 1, 1, 1)
 
 
 def _gradient_magnitude(planes: Tensor) -> Tensor:

@@ -7,11 +7,14 @@ gives the same bits on CPU and CUDA, in any batch and any order.
 
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
+
+from glint_label.errors import UsageError
 
 GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _FIRST = -0x40A7B892E31B1A47  # 0xBF58476D1CE4E5B9
@@ -31,6 +34,16 @@ class Stream(enum.IntEnum):
     FIELD = 6
     PATCHES = 7
     BLOCKS = 8
+
+
+def as_seeds(seeds: Sequence[object]) -> Tensor:
+    """Check seeds, whole numbers from 0 to 2^63 - 1, and return them as a tensor."""
+    checked = []
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+            raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed!r}")
+        checked.append(int(seed))
+    return torch.tensor(checked)
 
 
 def _logical_shift(words: Tensor, bits: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from glint_label.distortions.prepared import Prepared, stretch_
+from glint_label.distortions.random import as_seeds
 from glint_label.errors import UsageError
 
 Draw = Callable[[Tensor, float, tuple[int, int]], dict[str, Tensor]]
@@ -34,9 +36,9 @@ class Distortion:
 
     def amount(self, level: int) -> float:
         """Return the setting of a level, 1..5."""
-        if isinstance(level, bool) or not isinstance(level, int) or level not in range(1, len(self.amounts) + 1):
+        if isinstance(level, bool) or not isinstance(level, Integral) or not 1 <= level <= len(self.amounts):
             raise UsageError(f"{self.name} has levels 1 to {len(self.amounts)}, not {level!r}")
-        return self.amounts[level - 1]
+        return self.amounts[int(level) - 1]
 
     def apply(self, images: Prepared, level: int, seeds: Tensor) -> Tensor:
         """Distort prepared images and stretch the result: (B, 3, H, W) in [0, 1]; `seeds` is (B,) int64."""
@@ -57,5 +59,5 @@ class Distortion:
         amount = self.amount(level)
         if not self.draw:
             return {}
-        drawn = self.draw(torch.tensor([seed]), amount, size)
+        drawn = self.draw(as_seeds([seed]), amount, size)
         return {name: values[0].tolist() for name, values in drawn.items()}

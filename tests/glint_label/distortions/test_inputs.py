@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from glint_label.distortions import DISTORTIONS, distort, distort_batch, find, prepare
+from glint_label.distortions import DISTORTIONS, Prepared, distort, distort_batch, find, prepare
 from glint_label.errors import InputError, UsageError
 from tests.conftest import make_photo
 from tests.glint_label.distortions.conftest import make_batch
@@ -26,7 +26,7 @@ def test_name_number_and_row_are_the_same():
     assert np.array_equal(distort(photo, find(3), 4, 2), expected)
 
 
-@pytest.mark.parametrize("distortion", ["blur", "", 0, 26, None, 1.5])
+@pytest.mark.parametrize("distortion", ["blur", "", 0, 26, None, 2.0, [1]])
 def test_unknown_distortion(distortion: object):
     with pytest.raises(UsageError, match="gaussian_blur"):
         distort(make_photo(1), distortion, 1)
@@ -44,6 +44,19 @@ def test_unknown_level(level: object):
 def test_unusable_seed(seed: object):
     with pytest.raises(UsageError, match="seed"):
         distort(make_photo(1), "white_noise", 1, seed)
+
+
+def test_numpy_integers_are_integers():
+    photo = make_photo(1)
+    expected = distort(photo, 11, 3, 5)
+    assert np.array_equal(distort(photo, np.int64(11), np.uint8(3), np.int64(5)), expected)
+    images = make_batch(2, 64, 64)
+    assert torch.equal(distort_batch(images, np.int64(11), np.int64(3), np.int64(5)), distort_batch(images, 11, 3, 5))
+
+
+def test_images_prepared_together_are_refused():
+    with pytest.raises(InputError, match="2 were prepared"):
+        distort(Prepared(make_batch(2, 64, 64)), "jpeg", 1)
 
 
 def test_largest_seed():
