@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from glint_cli.options import config_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, duration, size
-
 from glint_label.config import IMAGES, BuildConfig
 from glint_label.embed import DEFAULT_MODEL
 from glint_label.pipeline import BuildReport, make_plan, run_plan

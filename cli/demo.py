@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import click
+
 from glint_cli.inspect import show
 from glint_cli.progress import show_progress
-
 from glint_label.summary import summarise
 
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 
 import click
-from glint_cli.options import json_option
 
+from glint_cli.options import json_option
 from glint_label.errors import InputError
 
 _MARKS = {"ok": "ok", "note": "--", "problem": "!!"}

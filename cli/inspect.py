@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from glint_cli.options import folder_argument, json_option
 from glint_cli.text import bar, count, table
-
 from glint_label.errors import StateError
 from glint_label.summary import summarise
 

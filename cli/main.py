@@ -5,13 +5,14 @@ import sys
 from types import FrameType
 
 import click
+
+import glint_label
 from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
 from glint_cli.inspect import inspect
 from glint_cli.render import render
-
-import glint_label
+from glint_cli.verify import verify
 from glint_label.errors import GlintError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80, "show_default": True}
@@ -68,7 +69,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, demo, doctor):
+for command in (build, inspect, render, verify, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -50,3 +50,26 @@ def config_option(command: Command) -> Command:
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def parse_distortions(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read names or numbers, separated by commas.
+
+    Raises:
+        UsageError: One of them is no distortion.
+    """
+    if not value:
+        return ()
+    from glint_label.distortions import DISTORTIONS
+
+    names = {str(distortion.number): name for name, distortion in DISTORTIONS.items()}
+    chosen = [names.get(part.strip(), part.strip()) for part in value.split(",")]
+    unknown = [name for name in chosen if name not in DISTORTIONS]
+    if unknown:
+        raise UsageError(f"--types: unknown distortion {unknown[0]!r}; known are {', '.join(DISTORTIONS)}")
+    return tuple(chosen)
+
+
+types_option = click.option(
+    "--types", metavar="LIST", callback=parse_distortions, help="Only these distortions: names or numbers, commas."
+)

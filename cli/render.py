@@ -4,41 +4,17 @@ import os
 from pathlib import Path
 
 import click
-from glint_cli.options import config_option, folder_argument
+
+from glint_cli.options import config_option, folder_argument, types_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
-
-from glint_label.errors import UsageError
 from glint_label.render import Selection, render_build
-
-
-def parse_distortions(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read names or numbers, separated by commas.
-
-    Raises:
-        UsageError: One of them is no distortion.
-    """
-    if not value:
-        return ()
-    from glint_label.distortions import DISTORTIONS
-
-    names = {str(distortion.number): name for name, distortion in DISTORTIONS.items()}
-    chosen = [names.get(part.strip(), part.strip()) for part in value.split(",")]
-    unknown = [name for name in chosen if name not in DISTORTIONS]
-    if unknown:
-        raise UsageError(f"--types: unknown distortion {unknown[0]!r}; known are {', '.join(DISTORTIONS)}")
-    return tuple(chosen)
 
 
 @click.command()
 @folder_argument
 @click.option("--refs", type=click.Path(path_type=Path), help="Folder of the references, if it has moved.")
-@click.option(
-    "--types",
-    metavar="LIST",
-    callback=parse_distortions,
-    help="Only these distortions: names or numbers, commas.",
-)
+@types_option
 @click.option("--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; repeatable.")
 @click.option("--split", multiple=True, type=click.Choice(["train", "val"]), help="Only this split.")
 @click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; repeatable.")

@@ -78,6 +78,7 @@ def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False) -> Source:
         label_file=label_file,
         missing_anchors=missing,
         licence="research use, cite the authors",
+        image_name="images/{anchor}_{number:02d}_{level:02d}.png",
         citation="Lin, Hosu, Saupe: KADID-10k, a large-scale artificially distorted IQA database, QoMEX 2019",
     )
 

@@ -32,6 +32,8 @@ class Source:
         licence: Terms of the ratings.
         citation: Whom to cite.
         note: What a reader of the labels must know of the ratings; empty when they are plain human scores.
+        image_name: Where a rated image lies below `root`, with {anchor}, {number} (of the distortion in
+            `distortions`, from 1) and {level} to be filled in; empty where the images are not at hand.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Source:
     licence: str = "unknown"
     citation: str = ""
     note: str = ""
+    image_name: str = ""
+
+    def image_path(self, anchor: str, distortion: str, level: int) -> Path:
+        """Find the file of a rated image; it need not be there."""
+        number = self.distortions.index(distortion) + 1
+        return self.root / self.image_name.format(anchor=anchor, number=number, level=level)
 
     @property
     def cells(self) -> list[Cell]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from glint_cli.main import main
 
+from glint_cli.main import main
 from tests.conftest import file_bytes, save_photos
 
 
@@ -158,7 +158,7 @@ def test_a_pixel_file_cannot_leave_its_shard(built, tmp_path):
     assert not (tmp_path / "evil.png").exists()
 
 
-@pytest.mark.parametrize("command", [[], ["build"], ["inspect"], ["render"], ["demo"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["build"], ["inspect"], ["render"], ["verify"], ["demo"], ["doctor"]])
 def test_help_fits_80_columns(command):
     output = run(*command, "--help").stdout
     assert max(len(line) for line in output.splitlines()) <= 80
