@@ -33,7 +33,7 @@ from glint_label.distortions.noise import (
     white_noise_ycbcr,
 )
 from glint_label.distortions.palette import Bytes
-from glint_label.distortions.prepared import Prepared, to_bytes
+from glint_label.distortions.prepared import Prepared, to_photos
 from glint_label.distortions.random import as_seeds
 from glint_label.distortions.spatial import (
     color_block,
@@ -142,8 +142,8 @@ def distort(image: Bytes | Prepared, distortion: str | int | Distortion, level: 
     if len(prepared.rgb) != 1:
         raise InputError(f"distort makes one image; {len(prepared.rgb)} were prepared together")
     distorted = find(distortion).apply(prepared, level, as_seeds([seed]))
-    array: Bytes = to_bytes(distorted[0]).permute(1, 2, 0).contiguous().cpu().numpy()
-    return array
+    photo: Bytes = to_photos(distorted)[0]
+    return photo
 
 
 def prepare(image: Bytes) -> Prepared:

@@ -21,7 +21,7 @@ def gaussian_blur(images: Prepared, sigma: float) -> Tensor:
 
 def lens_blur(images: Prepared, radius: float) -> Tensor:
     """Average each channel over a disk of `radius` pixels; a pixel counts by the share that is covered."""
-    return filter_fourier(images.rgb, disk_kernel(int(radius)))
+    return filter_fourier(images.spectrum, disk_kernel(int(radius)))
 
 
 def motion_blur(images: Prepared, length: float, angle: Tensor) -> Tensor:

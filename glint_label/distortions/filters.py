@@ -7,6 +7,7 @@ summation (and, on a GPU, their precision) by batch size and global switches, wh
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -33,18 +34,17 @@ def gaussian_filter(planes: Tensor, sigma: float, radius: int | None = None) -> 
     """Blur each plane with a Gaussian that reaches `radius` pixels to each side, by default ceil(2 sigma)."""
     kernel = gaussian_kernel(sigma, math.ceil(2 * sigma) if radius is None else radius)
     if len(kernel) // 2 >= _LONGEST_SUM:
-        return filter_fourier(planes, np.outer(kernel, kernel))
+        return filter_fourier(transform(planes, len(kernel) // 2), np.outer(kernel, kernel))
     filtered = torch.empty_like(planes, memory_format=torch.contiguous_format)
-    for plane, out in zip(_one_by_one(planes), _one_by_one(filtered), strict=True):
+    # On the CPU one by one, which leaves less to fetch from memory.
+    parts = ((planes, filtered),) if planes.is_cuda else zip(_one_by_one(planes), _one_by_one(filtered), strict=True)
+    for plane, out in parts:
         _filter_axis(_filter_axis(plane, kernel, 3, torch.empty_like(plane)), kernel, 2, out)
     return filtered
 
 
 def _one_by_one(planes: Tensor) -> Iterator[Tensor]:
-    """Yield each plane alone on the CPU, where memory is the bottleneck; all of them on a GPU."""
-    if planes.is_cuda:
-        yield planes
-        return
+    """Yield each plane, (1, 1, H, W)."""
     for i, j in itertools.product(range(planes.shape[0]), range(planes.shape[1])):
         yield planes[i : i + 1, j : j + 1]
 
@@ -88,24 +88,44 @@ def filter_sparse(planes: Tensor, kernel: Kernel) -> Tensor:
     return filtered
 
 
-def filter_fourier(planes: Tensor, kernel: Kernel) -> Tensor:
-    """Convolve each plane with a large kernel of odd sides that is symmetric about its centre."""
+@dataclass(frozen=True)
+class Spectrum:
+    """Planes with replicated edges, transformed: what a convolution starts from."""
+
+    values: Tensor  # (B, C, rows, columns / 2 + 1) complex
+    size: tuple[int, int]  # of the padded planes
+    inside: tuple[int, int]  # of the planes
+    margin: int  # above and to the left
+
+
+def transform(planes: Tensor, margin: int) -> Spectrum:
+    """Transform planes for kernels that reach up to `margin` pixels to each side."""
     height, width = planes.shape[2:]
-    rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    size = (next_fast_len(height + 2 * rows, real=True), next_fast_len(width + 2 * columns, real=True))
-    margins = (columns, size[1] - width - columns, rows, size[0] - height - rows)
-    transfer = _spectrum(torch.from_numpy(kernel).to(planes), size)
-    filtered = torch.empty_like(planes, memory_format=torch.contiguous_format)
-    # Each plane alone, so that the last bits of the transform are the same in any batch.
-    for i, j in itertools.product(range(planes.shape[0]), range(planes.shape[1])):
-        padded = F.pad(planes[i : i + 1, j : j + 1], margins, mode="replicate")[0, 0]
-        columns_done = torch.fft.ifft(_spectrum(padded, size).mul_(transfer), dim=0)[2 * rows :][:height]
-        filtered[i, j] = torch.fft.irfft(columns_done, n=size[1], dim=1)[:, 2 * columns :][:, :width]
+    size = (next_fast_len(height + 2 * margin, real=True), next_fast_len(width + 2 * margin, real=True))
+    margins = (margin, size[1] - width - margin, margin, size[0] - height - margin)
+    spectra = [_spectrum(F.pad(plane, margins, mode="replicate")[0, 0], size) for plane in _one_by_one(planes)]
+    values = torch.stack(spectra).view(*planes.shape[:2], size[0], -1)
+    return Spectrum(values, size, (height, width), margin)
+
+
+def filter_fourier(spectrum: Spectrum, kernel: Kernel) -> Tensor:
+    """Convolve planes with a square kernel of odd side that is symmetric about its centre."""
+    height, width = spectrum.inside
+    start = spectrum.margin + kernel.shape[0] // 2
+    values = spectrum.values
+    transfer = _spectrum(torch.from_numpy(kernel).to(values.device, values.real.dtype), spectrum.size)
+    filtered = torch.empty(*values.shape[:2], height, width, dtype=values.real.dtype, device=values.device)
+    for i, j in itertools.product(range(values.shape[0]), range(values.shape[1])):
+        rows = torch.fft.ifft(values[i, j] * transfer, dim=0)[start : start + height]
+        filtered[i, j] = torch.fft.irfft(rows, n=spectrum.size[1], dim=1)[:, start : start + width]
     return filtered
 
 
 def _spectrum(plane: Tensor, size: tuple[int, int]) -> Tensor:
-    """Transform a plane, zeros appended to `size`, one axis at a time: `rfft2` rounds by the number of threads."""
+    """Transform a plane, zeros appended to `size`, so that its last bits depend on nothing else.
+
+    One plane at a time, whatever is in the batch, and one axis at a time: `rfft2` rounds by the number of threads.
+    """
     spectrum: Tensor = torch.fft.fft(torch.fft.rfft(plane, n=size[1], dim=1), n=size[0], dim=0)
     return spectrum
 

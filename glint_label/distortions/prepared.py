@@ -9,7 +9,7 @@ from torch import Tensor
 from glint_label.distortions.bands import bands
 from glint_label.distortions.color_spaces import luma, rgb_to_lab, rgb_to_ycbcr
 from glint_label.distortions.edges import edge_mask
-from glint_label.distortions.filters import gaussian_filter
+from glint_label.distortions.filters import Spectrum, gaussian_filter, transform
 from glint_label.distortions.palette import Bytes, Integers, color_cube
 
 
@@ -41,7 +41,8 @@ def stretch_(images: Tensor) -> Tensor:
 def _ranges(images: Tensor, white: float) -> tuple[Tensor, Tensor]:
     """Return what to subtract from each image and what to divide it by, (B, 1, 1, 1)."""
     low, high = images.flatten(1).amin(1), images.flatten(1).amax(1)
-    constant = low == high
+    # A blurred constant image has the range of its rounding errors, which is none.
+    constant = high - low <= 64 * torch.finfo(images.dtype).eps * white
     low, span = torch.where(constant, 0, low), torch.where(constant, white, high - low)
     return low.view(-1, 1, 1, 1), span.view(-1, 1, 1, 1)
 
@@ -52,6 +53,12 @@ def to_bytes(images: Tensor) -> Tensor:
     for rows in bands(images):
         rounded[..., rows, :] = (images[..., rows, :] * 255).add_(0.5).clamp_(0, 255)
     return rounded
+
+
+def to_photos(images: Tensor) -> Bytes:
+    """Round (B, 3, H, W) images to 8 bits and bring them to the host, (B, H, W, 3)."""
+    photos: Bytes = torch.stack(to_bytes(images).unbind(1), dim=-1).cpu().numpy()
+    return photos
 
 
 class Prepared:
@@ -90,6 +97,11 @@ class Prepared:
         return rgb_to_ycbcr(self.rgb)
 
     @cached_property
+    def spectrum(self) -> Spectrum:
+        """The transform that a lens blur of up to 8 pixels starts from."""
+        return transform(self.rgb, margin=8)
+
+    @cached_property
     def edges(self) -> Tensor:
         """How much of an edge each pixel is, (B, 1, H, W) in [0, 1]."""
         return edge_mask(luma(self.rgb))
@@ -102,7 +114,17 @@ class Prepared:
     @cached_property
     def bytes(self) -> Bytes:
         """The 8-bit images on the host, (B, H, W, 3)."""
-        return torch.stack(to_bytes(self.rgb).unbind(1), dim=-1).cpu().numpy()
+        return to_photos(self.rgb)
+
+    @cached_property
+    def histograms(self) -> Tensor:
+        """How often each 8-bit level occurs in all channels together, (B, 256), on the host."""
+        return torch.stack([torch.bincount(torch.from_numpy(image).flatten(), minlength=256) for image in self.bytes])
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """Each sample in 255ths, rounded up: (B, 3, H, W) int64."""
+        return (self.rgb * 255).ceil_().long()
 
     @cached_property
     def color_cubes(self) -> list[Integers]:

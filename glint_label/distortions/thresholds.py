@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from glint_label.distortions.prepared import Prepared, to_bytes
+from glint_label.distortions.prepared import Prepared
 
 Vector = npt.NDArray[np.float64]
 
@@ -16,10 +16,9 @@ Vector = npt.NDArray[np.float64]
 def quantization(images: Prepared, count: float) -> Tensor:
     """Map all samples to count + 1 values: 0 for the first bin, its upper threshold for every other."""
     # A threshold is a whole number of 255ths, so x <= threshold is decided by the 255ths in x, rounded up.
-    cells = (images.rgb * 255).ceil_().long()
     quantised = []
-    for image, cell in zip(to_bytes(images.rgb), cells, strict=True):
-        thresholds = otsu_thresholds(torch.bincount(image.flatten(), minlength=256), int(count))
+    for histogram, cell in zip(images.histograms, images.cells, strict=True):
+        thresholds = otsu_thresholds(histogram, int(count))
         values = np.array([0, *thresholds[1:], 255]) / 255
         table = torch.from_numpy(values[np.searchsorted(thresholds, np.arange(256))]).to(images.rgb)
         quantised.append(table.take(cell))
@@ -31,7 +30,7 @@ def otsu_thresholds(histogram: Tensor, count: int) -> list[int]:
 
     A local optimum of Otsu's between-class variance, and meant to be: the search is part of the distortion.
     """
-    counts = histogram.cpu().numpy()
+    counts = histogram.numpy()
     shares = counts / counts.sum()
     mass = np.cumsum(shares).tolist()
     moment = np.cumsum(shares * np.arange(256)).tolist()
