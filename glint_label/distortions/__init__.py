@@ -182,21 +182,19 @@ def distort_batch(
     distortions = [find(d) for d in _one_each(distortion, count, "distortions")]
     all_levels = _one_each(levels, count, "levels")
     all_seeds = as_seeds(_one_each(seeds, count, "seeds"))
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[Distortion, int], list[int]] = {}
     for index, (row, level) in enumerate(zip(distortions, all_levels, strict=True)):
         row.amount(level)  # all that can be wrong is found before any work is done
-        groups.setdefault((row.number, level), []).append(index)
-    distorted = torch.empty_like(images, memory_format=torch.contiguous_format)
+        groups.setdefault((row, level), []).append(index)
     with torch.autocast(images.device.type, enabled=False):
-        for (_, level), members in groups.items():
+        if count == 1:
+            return distortions[0].apply(Prepared(images), all_levels[0], all_seeds)
+        distorted = torch.empty_like(images, memory_format=torch.contiguous_format)
+        for (row, level), members in groups.items():
             # On the CPU an image alone stays in the cache, and has the same memory layout in any batch.
-            row = distortions[members[0]]
-            if images.is_cuda:
-                distorted[members] = row.apply(Prepared(images[members]), level, all_seeds[members])
-                continue
-            for index in members:
-                alone = slice(index, index + 1)
-                distorted[alone] = row.apply(Prepared(images[alone]), level, all_seeds[alone])
+            parts: list[Any] = [members] if images.is_cuda else [slice(index, index + 1) for index in members]
+            for part in parts:
+                distorted[part] = row.apply(Prepared(images[part]), level, all_seeds[part])
     return distorted
 
 

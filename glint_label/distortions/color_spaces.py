@@ -93,7 +93,6 @@ def luma(rgb: Tensor) -> Tensor:
     return _weighted_sum(rgb, _LUMA)[:, None]
 
 
-@by_bands
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """Convert RGB in [0, 1] to BT.601 YCbCr in studio swing, on the scale where 255 is 1."""
     ycbcr = _mix_channels(rgb, _YCBCR_FROM_RGB.tolist())

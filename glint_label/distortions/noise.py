@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from glint_label.distortions.bands import by_bands
-from glint_label.distortions.color_spaces import ycbcr_to_rgb
+from glint_label.distortions.color_spaces import rgb_to_ycbcr, ycbcr_to_rgb
 from glint_label.distortions.denoise import denoise_planes
 from glint_label.distortions.prepared import Prepared
 from glint_label.distortions.random import Stream, normal, uniform
@@ -27,23 +27,21 @@ def _add_noise(rgb: Tensor, noise: Tensor, deviation: float) -> Tensor:
 
 def white_noise_ycbcr(images: Prepared, variance: float, noise: Tensor) -> Tensor:
     """Add noise of `variance` to Y, Cb and Cr in studio swing; `noise` is (B, 3, H, W) standard normal."""
-    return _add_noise_ycbcr(images.ycbcr, noise, math.sqrt(variance))
+    return _add_noise_ycbcr(images.rgb, noise, math.sqrt(variance))
 
 
 @by_bands
-def _add_noise_ycbcr(ycbcr: Tensor, noise: Tensor, deviation: float) -> Tensor:
-    noisy = torch.add(ycbcr, noise.to(ycbcr.dtype), alpha=deviation).clamp_(0, 1)
+def _add_noise_ycbcr(rgb: Tensor, noise: Tensor, deviation: float) -> Tensor:
+    noisy = rgb_to_ycbcr(rgb).add_(noise.to(rgb.dtype), alpha=deviation).clamp_(0, 1)
     return ycbcr_to_rgb(noisy).clamp_(0, 1)
 
 
 def impulse_noise(images: Prepared, density: float, noise: Tensor) -> Tensor:
     """Turn a share `density` of the samples to 0 or 1; `noise` is (B, 3, H, W) uniform on (0, 1)."""
-    return _impulses(images.rgb, noise, density)
-
-
-@by_bands
-def _impulses(rgb: Tensor, noise: Tensor, density: float) -> Tensor:
-    return rgb.masked_fill(noise < density, 1).masked_fill_(noise < density / 2, 0)
+    struck = torch.nonzero(noise.flatten() < density)[:, 0]
+    salted = images.rgb.clone()
+    salted.view(-1)[struck] = (noise.flatten()[struck] >= density / 2).to(salted.dtype)
+    return salted
 
 
 def multiplicative_noise(images: Prepared, variance: float, noise: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glint_label.distortions.bands import bands
-from glint_label.distortions.color_spaces import luma, rgb_to_lab, rgb_to_ycbcr
+from glint_label.distortions.color_spaces import luma, rgb_to_lab
 from glint_label.distortions.edges import edge_mask
 from glint_label.distortions.filters import Spectrum, gaussian_filter, transform
 from glint_label.distortions.palette import Bytes, Integers, color_cube
@@ -90,11 +90,6 @@ class Prepared:
         """What a Gaussian of 3 pixels, 13 wide, takes away from L*, (B, 1, H, W)."""
         lightness = self.lab[:, :1]
         return lightness - gaussian_filter(lightness, sigma=3, radius=6)
-
-    @cached_property
-    def ycbcr(self) -> Tensor:
-        """BT.601 YCbCr in studio swing, (B, 3, H, W)."""
-        return rgb_to_ycbcr(self.rgb)
 
     @cached_property
     def spectrum(self) -> Spectrum:
