@@ -32,9 +32,11 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/distortions.py
 
 bench-gpu: install
-	$(BIN)/python benchmarks/build.py --device cuda
+	$(BIN)/python benchmarks/build.py --device cuda --parts embed,paper
+	$(BIN)/python benchmarks/distortions.py --device cuda
 
 clean:
 	rm -rf .venv .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-input

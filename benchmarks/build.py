@@ -123,13 +123,13 @@ def child_paper(photos: str, device: str) -> None:
 def child_given(folder: str, references: str) -> None:
     """Save vectors in place of the first stage of a build."""
     from glint_label.manifest import shard_folder
-    from glint_label.pipeline import _open_run
     from glint_label.shards import Measured, Shard, write_measured
+    from glint_label.state import open_run
 
     plan = _plan(Path(folder), int(references))
     out = plan.config.out
     out.mkdir()
-    _open_run(plan, ["benchmark"])
+    open_run(plan, ["benchmark"])
     rng = np.random.default_rng(2)
     anchors = tuple(plan.source.anchors)
     for shard in [*plan.shards, Shard(-1, anchors, ())]:
@@ -185,7 +185,7 @@ class PeakMemory:
 def _plan(folder: Path, references: int):
     from glint_label.config import BuildConfig, settings_of
     from glint_label.embed import make_embedder
-    from glint_label.pipeline import Plan, makeable_cells
+    from glint_label.plan import Plan, makeable_cells
     from glint_label.shards import make_shards
     from glint_label.sources import load_source
 

@@ -11,7 +11,8 @@ from glint_cli.progress import show_progress
 from glint_cli.text import count, duration, size
 from glint_label.config import IMAGES, BuildConfig
 from glint_label.embed import DEFAULT_MODEL
-from glint_label.pipeline import BuildReport, make_plan, run_plan
+from glint_label.pipeline import BuildReport, run_plan
+from glint_label.plan import make_plan
 from glint_label.sources import SOURCES
 from glint_label.transfer import TRANSFERS
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from glint_label.errors import ImageError
 from glint_label.images import Photo, encode_image, read_photo
-from glint_label.pipeline import Plan
+from glint_label.plan import Plan
 
 _SAMPLE = 8
 # Bytes of a row of metadata.csv without the reference's name, which it holds once, and the anchor's.

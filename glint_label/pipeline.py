@@ -10,41 +10,28 @@ kills the program, the same command goes on after the last whole shard and ends 
 """
 
 import json
-import shlex
-import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from glint_label.card import dataset_card
-from glint_label.config import BuildConfig, differences, digest_of, settings_of
-from glint_label.embed import Embedder, make_embedder
+from glint_label.config import BuildConfig
 from glint_label.engines import run_local
-from glint_label.errors import InputError, OutputError, SourceError, StateError, TooManyFailuresError, UsageError
-from glint_label.files import make_folder, remove_temporaries, write_atomic
-from glint_label.images import list_images
+from glint_label.errors import InputError, SourceError, TooManyFailuresError
+from glint_label.files import make_folder, write_atomic
 from glint_label.labels import Group, LabelShards, ShardCounts, read_success, write_success
-from glint_label.manifest import (
-    REFERENCES_COLUMNS,
-    format_csv,
-    read_run,
-    schema,
-    shard_folder,
-    split_of,
-)
+from glint_label.manifest import REFERENCES_COLUMNS, format_csv, schema, shard_folder, split_of
 from glint_label.neighbours import AnchorIndex, find_near_duplicates, near_anchors
+from glint_label.plan import Plan, make_plan
 from glint_label.progress import MakeProgress, no_progress
-from glint_label.provenance import versions
 from glint_label.render import RenderReference
 from glint_label.shards import (
     Measured,
@@ -52,14 +39,12 @@ from glint_label.shards import (
     Request,
     Shard,
     is_measured,
-    make_shards,
     measure,
     read_failures,
     read_measured,
     write_measured,
 )
-from glint_label.sources import Cell, Source, load_source
-from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
+from glint_label.state import close_run, lock_folder, open_run, prepare_folder
 
 
 @dataclass(frozen=True)
@@ -83,74 +68,6 @@ class BuildReport:
     resumed: int
     left_out: tuple[str, ...]
     missing_anchors: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A build that has been checked and not begun: what every stage needs."""
-
-    config: BuildConfig
-    source: Source
-    cells: list[Cell]
-    left_out: tuple[str, ...]
-    names: list[str]
-    shards: list[Shard]
-    embedder: Embedder
-    settings: dict[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """Hash of everything that determines the output's bytes."""
-        return digest_of(self.settings)
-
-
-def make_plan(config: BuildConfig) -> Plan:
-    """Read the source, list the photos and load the embedder; nothing is written.
-
-    Raises:
-        GlintError: The source, the photos or the weights cannot be used.
-    """
-    source = load_source(
-        config.source,
-        config.source_dir,
-        allow_missing_anchors=config.allow_missing_anchors,
-        mos_range=config.mos_range,
-    )
-    if config.exclude_anchors:
-        source = source.without_anchors(config.exclude_anchors)
-    cells, left_out = makeable_cells(source)
-    refs = config.refs.resolve()
-    if config.out.resolve().is_relative_to(refs):
-        raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
-    names = list_images(refs)[: config.limit]
-    anchors = list(source.anchors.values())
-    embedder = make_embedder(
-        config.embedder,
-        [*(refs / name for name in names), *anchors],
-        clip_model=config.clip_model,
-        clip_weights=config.clip_weights,
-        resnet_weights=config.resnet_weights,
-        device=config.device,
-    )
-    settings = settings_of(config, names, source, embedder.describe())
-    return Plan(config, source, cells, left_out, names, make_shards(names, refs), embedder, settings)
-
-
-def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
-    """Split a source's (distortion, level) cells into those that can be made here and the other distortions' names.
-
-    Raises:
-        SourceError: None can be made.
-    """
-    cells = [(name, level) for name, level in source.cells if name in DISTORTIONS and level in LEVELS]
-    makeable = {name for name, _ in cells}
-    left_out = tuple(name for name in source.distortions if name not in makeable)
-    if not cells:
-        raise SourceError(
-            f"{source.name}: none of its distortions ({left_out[0]}, ...) can be made here, so nothing can be built "
-            "from it; `glint-label doctor` lists those that can"
-        )
-    return cells, left_out
 
 
 def build(
@@ -190,9 +107,9 @@ def run_plan(
     started = time.monotonic()
     out = plan.config.out
     make_folder(out)
-    with _lock(out):
-        _prepare_folder(plan, overwrite)
-        run = _open_run(plan, command or sys.argv)
+    with lock_folder(out):
+        prepare_folder(plan, overwrite)
+        run = open_run(plan, command or sys.argv)
         if retry_failed:
             _forget_labels(out, plan.shards)
         anchors = _measure_anchors(plan, progress)
@@ -200,93 +117,8 @@ def run_plan(
         counts, resumed = _label(plan, anchors, progress)
         failures = _merge(plan, counts)
         seconds = time.monotonic() - started
-        _close_run(plan, run, counts, failures, seconds)
+        close_run(plan, run, counts, failures, seconds)
     return BuildReport(out, counts, failures, seconds, resumed, plan.left_out, plan.source.missing_anchors)
-
-
-# -- the folder and its state ------------------------------------------------------------------------------------
-
-
-def _lock(out: Path) -> FileLock:
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StateError(f"{out}: another build is writing here; wait for it or choose another --out") from error
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    return lock
-
-
-def _prepare_folder(plan: Plan, overwrite: bool) -> None:
-    out = plan.config.out
-    content = {path.name for path in out.iterdir()} - {".lock"}
-    if content and "run.json" not in content:
-        raise StateError(f"{out}: holds files that no build made ({min(content)}); choose an empty folder for --out")
-    remove_temporaries(out)
-    if not content:
-        return
-    if overwrite:
-        # run.json goes last: a folder half deleted still says whose it is.
-        for name in sorted(content - {"run.json"}):
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (out / "run.json").unlink()
-        return
-    old = read_run(out)
-    changes = differences(old.get("config", {}), plan.settings)
-    if old.get("refs") != str(plan.config.refs.resolve()):
-        changes.append(f"refs: {old.get('refs')} -> {plan.config.refs.resolve()}")
-    if changes:
-        raise StateError(
-            f"{out}: was made with other settings ({'; '.join(changes)}); "
-            "choose another --out, or start again with --overwrite"
-        )
-
-
-def _open_run(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
-    config, source = plan.config, plan.source
-    run = {
-        "status": "running",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(command),
-        "refs": str(config.refs.resolve()),
-        "source_dir": str(source.root.resolve()),
-        "config": plan.settings,
-        "config_sha256": plan.digest,
-        "seed": config.seed,
-        "mos_range": list(source.mos_range),
-        "anchors": len(source.anchors),
-        "missing_anchors": list(source.missing_anchors),
-        "distortions_left_out": list(plan.left_out),
-        "ratings_note": source.note,
-        "licences": {
-            "ratings": source.licence,
-            "ratings_citation": source.citation,
-            "references": "those of your photos: this program does not know them",
-        },
-        "versions": versions(),
-    }
-    _write_run(config.out, run)
-    return run
-
-
-def _close_run(
-    plan: Plan, run: dict[str, Any], counts: dict[str, int], failures: dict[str, int], seconds: float
-) -> None:
-    finished = {
-        **run,
-        "status": "complete",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_seconds": round(seconds, 1),
-        "counts": counts,
-        "failures": failures,
-    }
-    _write_run(plan.config.out, finished)
-
-
-def _write_run(out: Path, run: dict[str, Any]) -> None:
-    write_atomic(out / "run.json", json.dumps(run, indent=1, ensure_ascii=False) + "\n")
 
 
 def _forget_labels(out: Path, shards: Sequence[Shard]) -> None:
