@@ -55,7 +55,7 @@ class ClipEmbedder:
     """
 
     name = "clip"
-    # Between the most alike different photos (0.93) and re-saved copies (0.98 and more) of ViT-B-32.
+    # Copies of a picture lie close to 1. Not calibrated: a model's own weights decide how close different photos come.
     near_duplicate = 0.96
 
     def __init__(self, model: str, weights: Path | None, device: str) -> None:

@@ -44,7 +44,7 @@ class ResNetEmbedder:
 
     name = "resnet101"
     dimensions = 2048
-    near_duplicate = 0.96
+    near_duplicate = 0.96  # as for CLIP
 
     def __init__(self, weights: Path | None, device: str) -> None:
         import timm
