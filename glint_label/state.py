@@ -3,7 +3,8 @@
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from glint_label.plan import Plan
 from glint_label.provenance import versions
 
 
-def lock_folder(out: Path) -> FileLock:
-    """Keep other builds out of a folder until the lock is released or its holder dies.
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Keep other builds out of a folder, until the block is left or its process dies.
 
     Raises:
         StateError: Another build is writing there.
@@ -32,7 +34,10 @@ def lock_folder(out: Path) -> FileLock:
         raise StateError(f"{out}: another build is writing here; wait for it or choose another --out") from error
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def prepare_folder(plan: Plan, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glint_label.embed.embedder import check_finite, unit_rows
+from glint_label.embed.embedder import CosineSpace, check_finite
 from glint_label.embed.weights import find_weights, missing_weights, unreadable_weights
 from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
@@ -40,7 +40,7 @@ class ClipPreparation:
         return prepared
 
 
-class ClipEmbedder:
+class ClipEmbedder(CosineSpace):
     """The image tower of a CLIP model, in float32.
 
     Args:
@@ -88,10 +88,6 @@ class ClipEmbedder:
         vectors[[image is None for image in inputs]] = 0
         check_finite(vectors, paths)
         return vectors
-
-    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
-        """Scale to unit length: the inner product is the cosine."""
-        return unit_rows(vectors)
 
     def describe(self) -> dict[str, Any]:
         """Model, hash of its weights and preprocessing."""

@@ -55,6 +55,14 @@ class Embedder(Protocol):
         """Say what was computed with which weights and preprocessing, for run.json."""
 
 
+class CosineSpace:
+    """The space of embedders whose raw vectors are compared by their cosine."""
+
+    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
+        """Scale to unit length: the inner product is the cosine."""
+        return unit_rows(vectors)
+
+
 def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """Scale each row to length 1; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.embed.embedder import unit_rows
+from glint_label.embed.embedder import CosineSpace
 from glint_label.errors import InputError
 from glint_label.files import sha256_of
 
@@ -21,7 +21,7 @@ class FilePreparation:
         return 1
 
 
-class FileEmbedder:
+class FileEmbedder(CosineSpace):
     """Look vectors up by file name.
 
     A vector belongs to the file whose path ends in the vector's name by whole components: `a/b.png` fits `/x/a/b.png`
@@ -50,10 +50,6 @@ class FileEmbedder:
         vectors = self._vectors[[self._rows[path] for path in paths]]
         vectors[[token is None for token in inputs]] = 0
         return vectors
-
-    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
-        """Scale to unit length: the inner product is the cosine."""
-        return unit_rows(vectors)
 
     def describe(self) -> dict[str, Any]:
         """File and its hash."""

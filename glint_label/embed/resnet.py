@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.embed.clip import exact_float32
-from glint_label.embed.embedder import check_finite, unit_rows
+from glint_label.embed.embedder import CosineSpace, check_finite
 from glint_label.embed.weights import find_weights, unreadable_weights
 from glint_label.files import sha256_of
 
@@ -31,7 +31,7 @@ class ResNetPreparation:
         return pixels
 
 
-class ResNetEmbedder:
+class ResNetEmbedder(CosineSpace):
     """ResNet-101 up to the global average pool, in float32.
 
     Args:
@@ -73,10 +73,6 @@ class ResNetEmbedder:
                     row[:] = self._network((image - mean) / std)[0].cpu().numpy()
         check_finite(vectors, paths)
         return vectors
-
-    def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 (cosine needs no anchors)
-        """Scale to unit length: the inner product is the cosine."""
-        return unit_rows(vectors)
 
     def describe(self) -> dict[str, Any]:
         """Network, hash of its weights and preprocessing."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from glint_label.errors import SourceError
 
-RATING_COLUMNS = ("anchor", "distortion", "level", "mos", "std", "n")
-
 Cell = tuple[str, int]  # (distortion name, level)
 
 
@@ -88,7 +86,7 @@ def check_ratings(ratings: pd.DataFrame, label_file: Path, mos_range: tuple[floa
     """Refuse ratings with gaps, doubles or scores outside the range.
 
     Args:
-        ratings: Columns RATING_COLUMNS; the index holds the row's line number in `label_file`.
+        ratings: Columns anchor, distortion, level, mos, std, n; the index holds the row's line number in `label_file`.
         label_file: Named in the error.
         mos_range: Lowest and highest possible score.
 
