@@ -10,7 +10,7 @@ from typing import Any
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.errors import UsageError
 from glint_label.files import sha256_of
-from glint_label.fingerprint import SAME_PICTURE
+from glint_label.fingerprint import PERHAPS_SAME_PICTURE, SAME_PICTURE
 from glint_label.sources import SOURCES, Source
 from glint_label.transfer import make_transfer
 from glint_label.watched import Watched, describe_watched
@@ -102,7 +102,7 @@ def settings_of(
         "allow_missing_anchors": config.allow_missing_anchors,
         "exclude_anchors": list(config.exclude_anchors),
         **describe_watched(watched),
-        "near_duplicate": {"similarity": near_duplicate, "fingerprint_bits": SAME_PICTURE},
+        "near_duplicate": {"similarity": near_duplicate, "bits": [SAME_PICTURE, PERHAPS_SAME_PICTURE]},
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
         "embedder": json.loads(json.dumps(embedder)),
         "transfer": config.transfer,

@@ -67,8 +67,7 @@ def _name_known(plan: Plan, photos: Pictures, anchors: Measured) -> tuple[list[s
     drop = np.array([*(False for _ in anchors.names), *(one.drop for one in plan.watched)])
     named = []
     for rows in (np.flatnonzero(~drop), np.flatnonzero(drop)):
-        kind = Pictures(known.vectors[rows], known.fingerprints[rows])
-        found = recognise(photos, kind, plan.embedder.near_duplicate)
+        found = recognise(photos, known.take(rows), plan.embedder.near_duplicate)
         named.append([values[rows[row]] if row >= 0 else "" for row in found.tolist()])
     return named[0], named[1]
 

@@ -3,7 +3,6 @@
 All vectors here are of unit length, so the inner product is the cosine of the embedder's space.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from glint_label.fingerprint import BYTES, SAME_PICTURE, mirrored
+from glint_label.fingerprint import BYTES, PERHAPS_SAME_PICTURE, SAME_PICTURE, distances, mirrored
 
 # Rows compared at once in the search for near-duplicates: bounds the memory at 100,000 references.
 _BLOCK = 4096
@@ -53,23 +52,88 @@ class Pictures:
     vectors: NDArray[np.float32]
     fingerprints: NDArray[np.uint8]
 
+    def take(self, rows: slice | NDArray[np.int64]) -> "Pictures":
+        """Choose some of them."""
+        return Pictures(self.vectors[rows], self.fingerprints[rows])
+
+
+class PictureIndex:
+    """Photos, ready to be recognised.
+
+    Two photos are the same picture if their fingerprints say so, or if their vectors do and the fingerprints do not
+    contradict. Vectors alone would join different skies, and join them in chains: in 1,288 photos and sixths of photos
+    the statistics made a group of 22 parts of 14 photos. Vectors decide alone where neither photo has a fingerprint.
+
+    Args:
+        dimensions: Length of a vector.
+        threshold: Similarity above which two vectors are of the same picture.
+    """
+
+    def __init__(self, dimensions: int, threshold: float) -> None:
+        self._threshold = threshold
+        self._vectors = faiss.IndexFlatIP(dimensions)
+        self._bits = faiss.IndexBinaryFlat(8 * BYTES)
+        self._fingerprints = np.zeros((0, BYTES), dtype=np.uint8)
+
+    def add(self, pictures: Pictures) -> None:
+        """Add photos; they are numbered in the order of their coming."""
+        self._vectors.add(np.ascontiguousarray(pictures.vectors))
+        self._bits.add(np.ascontiguousarray(pictures.fingerprints))
+        self._fingerprints = np.concatenate([self._fingerprints, pictures.fingerprints])
+
+    def find(self, pictures: Pictures) -> NDArray[np.int64]:
+        """Find every photo that is one of these pictures: (2, pairs) row of `pictures`, number of the photo."""
+        limits, _, found = self._vectors.range_search(np.ascontiguousarray(pictures.vectors), self._threshold)
+        similar = _pairs(limits, found)
+        similar = similar[:, self._agree(pictures.fingerprints, similar)]
+        asking = np.flatnonzero(pictures.fingerprints.any(axis=1))
+        answers = [similar]
+        for view in (pictures.fingerprints[asking], mirrored(pictures.fingerprints[asking])):
+            # FAISS wants a distance that is out of reach, not the largest within.
+            limits, _, found = self._bits.range_search(np.ascontiguousarray(view), SAME_PICTURE + 1)
+            rows, numbers = _pairs(limits, found)
+            seen = self._fingerprints[numbers].any(axis=1)
+            answers.append(np.stack([asking[rows[seen]], numbers[seen]]))
+        return np.concatenate(answers, axis=1)
+
+    def _agree(self, fingerprints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of each pair whether its fingerprints allow it: near enough, or both missing."""
+        ours, theirs = fingerprints[pairs[0]], self._fingerprints[pairs[1]]
+        present = ours.any(axis=1), theirs.any(axis=1)
+        near = present[0] & present[1] & (distances(ours, theirs) <= PERHAPS_SAME_PICTURE)
+        agree: NDArray[np.bool_] = near | ~(present[0] | present[1])
+        return agree
+
+
+def _pairs(limits: NDArray[Any], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn FAISS's answer to a range search into (2, pairs) rows and what was found."""
+    lengths = (limits[1:] - limits[:-1]).astype(np.int64)
+    return np.stack([np.repeat(np.arange(len(lengths)), lengths), found])
+
 
 def find_near_duplicates(pictures: Pictures, threshold: float) -> NDArray[np.int64]:
-    """Group photos that are the same picture, by their vectors or by their fingerprints.
+    """Group photos that are the same picture.
 
-    Every pair is compared: n^2 / 2 inner products, as many fingerprints, and those of the mirrored photos.
+    Every pair is compared: n^2 / 2 inner products and n^2 fingerprints, as they are and mirrored.
 
     Args:
         pictures: The photos.
-        threshold: Similarity above which two photos are taken to be the same picture.
+        threshold: Similarity above which two vectors are of the same picture.
 
     Returns:
         (n,) index of the first photo of each photo's group: its own where it has no earlier duplicate. Groups are
         the connected components of the pairs.
     """
-    count = len(pictures.vectors)
-    pairs = [*_similar_pairs(pictures.vectors, threshold), *_alike_pairs(pictures.fingerprints)]
-    rows, columns = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
+    count, dimensions = pictures.vectors.shape
+    index = PictureIndex(dimensions, threshold)
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    for start in range(0, count, _BLOCK):
+        block = pictures.take(slice(start, start + _BLOCK))
+        index.add(block)  # only now: a photo is compared with those before it and in its block
+        rows, numbers = index.find(block)
+        earlier = numbers < start + rows
+        pairs.append(np.stack([start + rows[earlier], numbers[earlier]]))
+    rows, columns = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
     _, group = connected_components(graph, directed=False)
     _, first = np.unique(group, return_index=True)
@@ -77,64 +141,23 @@ def find_near_duplicates(pictures: Pictures, threshold: float) -> NDArray[np.int
     return leader
 
 
-def _similar_pairs(vectors: NDArray[np.float32], threshold: float) -> Iterator[NDArray[np.int64]]:
-    """Yield (2, pairs) rows whose vectors are similar, the later one first."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    for start in range(0, len(vectors), _BLOCK):
-        block = np.ascontiguousarray(vectors[start : start + _BLOCK])
-        index.add(block)  # only now: a row is compared with itself and those before it
-        limits, _, found = index.range_search(block, float(threshold))
-        yield _earlier(start, limits, found)
-
-
-def _alike_pairs(fingerprints: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
-    """Yield (2, pairs) rows whose fingerprints agree, mirrored or not, the later one first."""
-    present = np.flatnonzero(fingerprints.any(axis=1))
-    index = faiss.IndexBinaryFlat(8 * BYTES)
-    for start in range(0, len(present), _BLOCK):
-        block = np.ascontiguousarray(fingerprints[present[start : start + _BLOCK]])
-        index.add(block)
-        for view in (block, mirrored(block)):
-            # FAISS wants a distance that is out of reach, not the largest within.
-            limits, _, found = index.range_search(view, SAME_PICTURE + 1)
-            yield present[_earlier(start, limits, found)]
-
-
-def _earlier(start: int, limits: NDArray[Any], found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Turn FAISS's answer for the rows from `start` on into pairs with an earlier row."""
-    lengths = (limits[1:] - limits[:-1]).astype(np.int64)
-    rows = start + np.repeat(np.arange(len(lengths)), lengths)
-    later = found < rows
-    return np.stack([rows[later], found[later]])
-
-
 def recognise(pictures: Pictures, known: Pictures, threshold: float) -> NDArray[np.int64]:
-    """Find, for each photo, the known picture that it is.
+    """Find, for each photo, the first known picture that it is.
 
     Args:
         pictures: n photos.
         known: The pictures to look for.
-        threshold: Similarity above which two photos are taken to be the same picture.
+        threshold: Similarity above which two vectors are of the same picture.
 
     Returns:
-        (n,) index in `known`: by fingerprint where one agrees, else by vector; -1 where it is none of them.
+        (n,) index in `known`; -1 where it is none of them.
     """
-    found = np.full(len(pictures.vectors), -1, dtype=np.int64)
-    if not len(known.vectors):
-        return found
-    nearest, similarities = AnchorIndex(known.vectors).nearest(pictures.vectors, 1)
-    similar = similarities[:, 0] > threshold
-    found[similar] = nearest[similar, 0]
-    present = np.flatnonzero(known.fingerprints.any(axis=1))
-    asking = np.flatnonzero(pictures.fingerprints.any(axis=1))
-    if len(present) and len(asking):
-        index = faiss.IndexBinaryFlat(8 * BYTES)
-        index.add(np.ascontiguousarray(known.fingerprints[present]))
-        views = (pictures.fingerprints[asking], mirrored(pictures.fingerprints[asking]))
-        answers = [index.search(np.ascontiguousarray(view), 1) for view in views]
-        distances = np.stack([distance[:, 0] for distance, _ in answers])
-        rows = np.stack([row[:, 0] for _, row in answers])
-        best = distances.argmin(axis=0)[None]
-        alike = np.take_along_axis(distances, best, axis=0)[0] <= SAME_PICTURE
-        found[asking[alike]] = present[np.take_along_axis(rows, best, axis=0)[0][alike]]
-    return found
+    count, dimensions = pictures.vectors.shape
+    index = PictureIndex(dimensions, threshold)
+    index.add(known)
+    first = np.full(count, len(known.vectors))
+    for start in range(0, count, _BLOCK):
+        rows, numbers = index.find(pictures.take(slice(start, start + _BLOCK)))
+        np.minimum.at(first, start + rows, numbers)
+    first[first == len(known.vectors)] = -1
+    return first

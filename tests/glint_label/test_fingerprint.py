@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glint_label.fingerprint import BYTES, SAME_PICTURE, fingerprint, mirrored
+from glint_label.fingerprint import BYTES, SAME_PICTURE, distances, fingerprint, mirrored
 from glint_label.images import list_images, read_photo
 from tests.conftest import make_photo
 
 
 def distance(one, other) -> int:
-    return int(min(np.bitwise_count(one ^ other).sum(), np.bitwise_count(mirrored(one) ^ other).sum()))
+    return int(distances(one[None], other[None])[0])
 
 
 def recompress(quality):

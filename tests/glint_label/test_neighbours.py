@@ -52,12 +52,21 @@ def test_fingerprints_join_too_mirrored_or_not_and_empty_ones_never():
     assert find_near_duplicates(only_fingerprints(prints), 0.9).tolist() == [0, 1, 2, 0, 4, 2, 6]
 
 
+def test_similar_vectors_are_believed_only_if_the_fingerprints_allow_it():
+    prints = np.random.default_rng(0).integers(0, 256, (5, BYTES), dtype=np.uint8)
+    prints[1] = flip_bits(prints[0], 44)
+    prints[3:] = 0  # neither has structure: the vectors decide
+    same = np.tile(np.array([[1, 0]], dtype=np.float32), (5, 1))
+    assert find_near_duplicates(Pictures(same, prints), 0.98).tolist() == [0, 0, 2, 3, 3]
+
+
 def test_groups_do_not_depend_on_the_block_they_fall_into(monkeypatch):
     rng = np.random.default_rng(0)
     vectors = unit_rows(rng.normal(size=(300, 6)))
     vectors[150:160] = vectors[10:20]
     prints = rng.integers(0, 256, (300, BYTES), dtype=np.uint8)
     prints[200:210] = mirrored(prints[30:40])
+    prints[[*range(10, 20), *range(150, 160)]] = 0
     pictures = Pictures(vectors, prints)
     whole = find_near_duplicates(pictures, 0.95)
     monkeypatch.setattr("glint_label.neighbours._BLOCK", 7)
@@ -70,7 +79,9 @@ def test_known_pictures_are_recognised_by_vector_or_fingerprint():
     prints = np.random.default_rng(0).integers(0, 256, (4, BYTES), dtype=np.uint8)
     known = Pictures(np.eye(3, dtype=np.float32), prints[:3])
     vectors = unit_rows(np.array([[0, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=np.float32))
-    asked = Pictures(vectors, np.stack([prints[3], mirrored(flip_bits(prints[2], 9)), prints[3]]))
+    asked = Pictures(vectors, np.stack([flip_bits(prints[1], 30), mirrored(flip_bits(prints[2], 9)), prints[3]]))
     assert recognise(asked, known, 0.98).tolist() == [1, 2, -1]
+    contradicted = Pictures(vectors, np.stack([prints[3], mirrored(prints[2]), prints[3]]))
+    assert recognise(contradicted, known, 0.98).tolist() == [-1, 2, -1]
     nothing = Pictures(known.vectors[:0], known.fingerprints[:0])
     assert recognise(asked, nothing, 0.98).tolist() == [-1, -1, -1]
