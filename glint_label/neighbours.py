@@ -40,6 +40,24 @@ class AnchorIndex:
         return indices, similarities
 
 
+def similarity_among(vectors: NDArray[np.float32]) -> dict[str, float]:
+    """Say how near the anchors are to each other: what a reference can be held against.
+
+    Args:
+        vectors: (anchors, d) float32, unit length.
+
+    Returns:
+        Percentile -> similarity of an anchor to its nearest other one; empty where there are fewer than two.
+    """
+    if len(vectors) < 2:
+        return {}
+    alike = vectors @ vectors.T
+    np.fill_diagonal(alike, -np.inf)
+    percentiles = (0, 5, 25, 50, 75, 100)
+    values = np.percentile(alike.max(axis=1), percentiles).round(4).tolist()
+    return {str(percentile): value for percentile, value in zip(percentiles, values, strict=True)}
+
+
 @dataclass(frozen=True)
 class Pictures:
     """What n photos are recognised by.

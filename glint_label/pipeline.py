@@ -27,6 +27,7 @@ from glint_label.files import make_folder, write_atomic
 from glint_label.groups import content_groups
 from glint_label.labels import LabelShards, ShardCounts, read_success, write_success
 from glint_label.manifest import REFERENCES_COLUMNS, format_csv, schema, shard_folder
+from glint_label.neighbours import similarity_among
 from glint_label.plan import Plan, make_plan
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import RenderReference
@@ -110,6 +111,7 @@ def run_plan(
         if retry_failed:
             _forget_labels(out, plan.shards)
         anchors = _measure_anchors(plan, progress)
+        run["anchor_similarity"] = similarity_among(plan.embedder.normalise(anchors.vectors, anchors.vectors))
         _measure_watched(plan, progress)
         _measure_references(plan, retry_failed, progress)
         counts, resumed = _label(plan, anchors, progress)
