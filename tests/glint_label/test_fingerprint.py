@@ -8,6 +8,7 @@ from PIL import Image
 
 from glint_label.fingerprint import BYTES, SAME_PICTURE, distances, fingerprint, mirrored
 from glint_label.images import list_images, read_photo
+from glint_label.neighbours import Pictures, find_near_duplicates
 from tests.conftest import make_photo
 
 
@@ -93,6 +94,18 @@ def fingerprints(photos):
 def test_copies_of_real_photos_keep_it(photos, fingerprints, name):
     chosen = range(0, len(photos), 4)
     assert max(distance(fingerprints[row], fingerprint(COPIES[name](photos[row]))) for row in chosen) <= SAME_PICTURE
+
+
+def test_sixths_of_real_photos_plain_skies_among_them_are_not_joined(photos):
+    sixths = [
+        band[:, column * band.shape[1] // 3 : (column + 1) * band.shape[1] // 3]
+        for photo in photos
+        for band in (photo[: len(photo) // 2], photo[len(photo) // 2 :])
+        for column in range(3)
+    ]
+    prints = np.stack([fingerprint(np.ascontiguousarray(sixth)) for sixth in sixths])
+    pictures = Pictures(np.zeros((len(prints), 1), dtype=np.float32), prints)
+    assert find_near_duplicates(pictures, 0.98).tolist() == list(range(6 * 184))
 
 
 def test_different_real_photos_differ_by_twice_the_threshold(photos, fingerprints):
