@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from glint_label.errors import SourceError
-from glint_model.datasets.matlab import read_mat
+from glint_model.datasets.matlab import read_numbers, read_texts
 from glint_model.datasets.rated import RatedImages, check_count, rated_images
 
 IMAGES = 1162
@@ -23,11 +23,11 @@ def load_clive(root: Path) -> RatedImages:
         SourceError: A label file is missing, malformed or incomplete.
     """
     label_file = root / "Data" / "AllMOS_release.mat"
-    names = read_mat(root / "Data" / "AllImages_release.mat", "AllImages_release")
-    mos = read_mat(label_file, "AllMOS_release")
+    names = read_texts(root / "Data" / "AllImages_release.mat", "AllImages_release")
+    mos = read_numbers(label_file, "AllMOS_release")
     if len(names) != len(mos):
         raise SourceError(f"{label_file}: {len(mos)} scores for {len(names)} images; download both again")
-    table = pd.DataFrame({"file_name": [f"Images/{name}" for name in names], "mos": pd.Series(mos, dtype=float)})
+    table = pd.DataFrame({"file_name": [f"Images/{name}" for name in names], "mos": mos})
     table.index += 1
     table = table.iloc[TRAINING_IMAGES:]
     check_count(table, label_file, IMAGES)

@@ -16,6 +16,7 @@ from glint_model.datasets.workbook import read_sheet
 
 IMAGES = 866
 SHEET = "all_by_image"
+LEVELS = (1, 2, 3, 4, 5)
 # dst_type of the workbook -> folder, which in some case is also in the file names
 FOLDERS = {
     "noise": "awgn",
@@ -40,7 +41,11 @@ def load_csiq(root: Path) -> RatedImages:
         line = table.index[folders.isna()][0]
         raise SourceError(f"{label_file}, line {line}: {table['dst_type'][line]!r} is not a distortion of CSIQ")
     check_count(table, label_file, IMAGES)
-    levels = to_numbers(table, "dst_lev", label_file).astype(int)
+    levels = to_numbers(table, "dst_lev", label_file)
+    if not levels.isin(LEVELS).all():
+        line = table.index[~levels.isin(LEVELS)][0]
+        raise SourceError(f"{label_file}, line {line}: dst_lev is {table['dst_lev'][line]!r}, not one of 1 to 5")
+    levels = levels.astype(int)
     there: dict[str, str] = {}
     for folder in ("dst_imgs_all", "dst_imgs", *(f"dst_imgs/{name}" for name in FOLDERS.values())):
         there |= true_names(root, folder)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
-from glint_model.datasets.matlab import read_mat
+from glint_model.datasets.matlab import read_numbers, read_texts
 from glint_model.datasets.rated import RatedImages, rated_images
 
 FOLDERS = {"jp2k": 227, "jpeg": 233, "wn": 174, "gblur": 174, "fastfading": 174}
@@ -25,8 +25,8 @@ def load_live(root: Path) -> RatedImages:
         SourceError: A label file is missing or malformed.
     """
     label_file = root / "dmos_realigned.mat"
-    dmos, originals = read_mat(label_file, "dmos_new"), read_mat(label_file, "orgs")
-    references = read_mat(root / "refnames_all.mat", "refnames_all")
+    dmos, originals = read_numbers(label_file, "dmos_new"), read_numbers(label_file, "orgs")
+    references = read_texts(root / "refnames_all.mat", "refnames_all")
     for values, what in ((dmos, "dmos_new"), (originals, "orgs"), (references, "refnames_all")):
         if len(values) != sum(FOLDERS.values()):
             raise SourceError(
@@ -36,13 +36,13 @@ def load_live(root: Path) -> RatedImages:
     table = pd.DataFrame(
         {
             "file_name": [f"{folder}/img{number}.bmp" for folder, number in places],
-            "mos": 100 - np.asarray(dmos, dtype=np.float64),
-            "group": [str(name) for name in references],
+            "mos": 100 - dmos,
+            "group": references,
             "distortion": [folder for folder, _ in places],
         },
         index=np.arange(1, len(places) + 1),
     )
-    distorted = table[~np.asarray(originals).astype(bool)]
+    distorted = table[originals == 0]
     return RatedImages(
         name="live",
         root=root,

@@ -331,6 +331,9 @@ def test_label_files_that_are_not_whole_are_refused(koniq, challenge, live_relea
     savemat(live_release_2 / "refnames_all.mat", {"names": np.zeros(3)})
     with pytest.raises(SourceError, match="has no variable 'refnames_all'"):
         load_dataset("live", live_release_2)
+    savemat(live_release_2 / "refnames_all.mat", {"refnames_all": np.zeros(982)})
+    with pytest.raises(SourceError, match="refnames_all does not hold texts"):
+        load_dataset("live", live_release_2)
     for content in (b"MATLAB 5.0", (live_release_2 / "dmos_realigned.mat").read_bytes()[:300]):
         (live_release_2 / "dmos_realigned.mat").write_bytes(content)
         with pytest.raises(SourceError, match="not a readable MATLAB file"):
@@ -350,8 +353,12 @@ def test_damaged_workbooks_are_refused_with_what_to_do(csiq_release):
     save_workbook(book, {"all_by_image": [["image", "dmos"], ["1600", 0.1]]})
     with pytest.raises(SourceError, match="has no line with the column names image, dst_type"):
         load_dataset("csiq", csiq_release)
-    rows = csiq_rows()
-    rows[10][5] = "fog"
-    save_workbook(book, {"all_by_image": rows})
-    with pytest.raises(SourceError, match="line 11: 'fog' is not a distortion of CSIQ"):
-        load_dataset("csiq", csiq_release)
+    for column, cell, words in (
+        (5, "fog", "'fog' is not a distortion of CSIQ"),
+        (6, None, "dst_lev is '', not one of"),
+    ):
+        rows = csiq_rows()
+        rows[10][column] = cell
+        save_workbook(book, {"all_by_image": rows})
+        with pytest.raises(SourceError, match=f"line 11: {words}"):
+            load_dataset("csiq", csiq_release)
