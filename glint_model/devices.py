@@ -1,0 +1,56 @@
+"""Where training runs: the device, the processes, their precision."""
+
+import os
+
+import torch
+from lightning.fabric import Fabric
+
+from glint_label.errors import UsageError
+from glint_model.settings import TrainConfig
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+def choose_device(device: str) -> str:
+    """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
+
+    Raises:
+        UsageError: Neither of the three, or no GPU where one was asked for.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: must be one of auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: no CUDA GPU is to be had here; use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def choose_workers(workers: int | None, device: str) -> int:
+    """Take the number given, else what fits: a few processes to decode for a GPU, half the cores beside a CPU."""
+    if workers is not None:
+        return workers
+    cores = os.cpu_count() or 1
+    return min(8, max(1, cores - 1)) if device == "cuda" else cores // 2
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Join the processes that torchrun started, or be the only one.
+
+    Raises:
+        UsageError: See `choose_device`.
+    """
+    device = choose_device(config.device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" else "32"
+    world, here = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
+    fabric = Fabric(
+        accelerator=device,
+        devices=here,
+        num_nodes=max(1, world // here),
+        strategy="ddp" if world > 1 else "auto",
+        precision=PRECISIONS[precision],  # type: ignore[arg-type] # the stubs list every spelling
+    )
+    fabric.launch()
+    return fabric
