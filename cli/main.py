@@ -11,6 +11,7 @@ from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
 from glint_cli.inspect import inspect
+from glint_cli.pretrain import pretrain
 from glint_cli.render import render
 from glint_cli.verify import verify
 from glint_label.errors import GlintError
@@ -69,7 +70,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, verify, demo, doctor):
+for command in (build, inspect, render, verify, pretrain, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ class Batches(Dataset[Any]):
             return False
         if DISTORTIONS[rows.cells[rows.cell[row]][0]].on_host:
             return False
-        return min(self._photo(row, batch).shape[:2]) >= CROP
+        height, width, _ = self._photo(row, batch).shape
+        return bool(min(height, width) >= CROP)
 
     def _photo(self, row: int, batch: Batch) -> Pixels:
         started = time.perf_counter()

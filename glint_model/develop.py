@@ -59,9 +59,7 @@ def _unpack(batch: Batch, device: torch.device) -> list[Tensor]:
     if batch.photos is None:
         return []
     pieces = batch.photos.to(device).split([3 * height * width for height, width in batch.sizes])
-    return [
-        piece.view(height, width, 3).permute(2, 0, 1) for piece, (height, width) in zip(pieces, batch.sizes, strict=True)
-    ]
+    return [piece.view(*size, 3).permute(2, 0, 1) for piece, size in zip(pieces, batch.sizes, strict=True)]
 
 
 def _develop_part(ready: list[Batch], members: list[tuple[int, Pending, Tensor]]) -> None:

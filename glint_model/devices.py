@@ -1,9 +1,11 @@
 """Where training runs: the device, the processes, their precision."""
 
 import os
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor
 
 from glint_label.errors import UsageError
 from glint_model.settings import TrainConfig
@@ -32,6 +34,14 @@ def choose_workers(workers: int | None, device: str) -> int:
     return min(8, max(1, cores - 1)) if device == "cuda" else cores // 2
 
 
+def over_processes(fabric: Fabric, values: Tensor, how: str) -> Tensor:
+    """Take the `sum` or the `mean` of a tensor over all processes."""
+    if fabric.world_size == 1:
+        return values
+    reduced: Any = fabric.all_reduce(values, reduce_op=how)
+    return torch.as_tensor(reduced)
+
+
 def make_fabric(config: TrainConfig) -> Fabric:
     """Join the processes that torchrun started, or be the only one.
 
@@ -42,7 +52,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if device == "cuda" else "32"
-    world, here = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    world, here = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     fabric = Fabric(

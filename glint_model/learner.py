@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -39,17 +40,18 @@ class Learner:
         matrices = [(name, weight) for name, weight in named if weight.ndim >= 2]
         others = [(name, weight) for name, weight in named if weight.ndim < 2]
         self._names = [name for name, _ in (*matrices, *others)]
-        decay = config.weight_decay
         kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+        # AdamW's decay pulls weights to zero, which is no place for biases and norms; Adam's is part of the gradient.
+        decays = (config.weight_decay, 0.0 if kind is torch.optim.AdamW else config.weight_decay)
         self._optimizer: torch.optim.Optimizer = kind(
             [
-                {"params": [weight for _, weight in matrices], "weight_decay": decay},
-                {"params": [weight for _, weight in others], "weight_decay": 0 if kind is torch.optim.AdamW else decay},
+                {"params": [weight for _, weight in part], "weight_decay": decay}
+                for part, decay in zip((matrices, others), decays, strict=True)
             ],
             lr=config.lr,
             fused=fabric.device.type == "cuda",
         )
-        network = torch.compile(self.model) if config.compile else self.model
+        network: Any = torch.compile(self.model) if config.compile else self.model
         self._network, self._wrapped = fabric.setup(network, self._optimizer)
         self._network.train()
 
@@ -103,8 +105,8 @@ class Learner:
     def _follow(self, average: GlintIQA, step: int) -> None:
         # Early on the average is over few steps, or it would still hold the random weights.
         decay = min(self._config.ema, (1 + step) / (10 + step))
-        new, old = list(self.model.parameters()), list(average.parameters())
-        torch._foreach_lerp_(old, new, 1 - decay)
+        new: list[Tensor] = [*self.model.parameters()]
+        torch._foreach_lerp_([*average.parameters()], new, 1 - decay)
         for kept, current in zip(average.buffers(), self.model.buffers(), strict=True):
             kept.copy_(current)
 

@@ -35,7 +35,7 @@ class Order:
         self._dealt = (-1, np.empty((0, members), dtype=np.int64))
 
     def rows(self, first: int, count: int) -> Integers:
-        """Name the rows of groups `first` .. `first + count - 1`, counted from the start of the run: (count * members,)."""
+        """Name the rows of `count` groups, `first` counted from the start of the run: (count * members,)."""
         taken = []
         for index in range(first, first + count):
             epoch, place = divmod(index, self.groups)

@@ -68,7 +68,7 @@ class Rows:
         return replace(self, **columns, files=tuple(self.files[row] for row in kept) if self.files else ())
 
     def weights(self) -> NDArray[np.float32]:
-        """Weigh each row by 1 / mos_std^2, a factor of 4 either way at most, with mean 1; alike where it is unknown."""
+        """Weigh each row by 1 / mos_std^2, bounded, with mean 1; alike where it is unknown."""
         if np.isnan(self.mos_std).any():
             return np.ones(len(self), dtype=np.float32)
         with np.errstate(divide="ignore"):
@@ -169,7 +169,9 @@ def source_rows(source: Source, pixels: str = "fly", seed: int = 0) -> Data:
     """
     strange = sorted(set(source.ratings["distortion"]) - set(DISTORTIONS))
     if strange and pixels == "fly":
-        raise InputError(f"{source.name}: {strange[0]} cannot be made here; train on its own images with --pixels disk")
+        raise InputError(
+            f"{source.name}: {strange[0]} cannot be made here; train on its own images with --pixels disk"
+        )
     if len(source.anchors) < 2:
         raise InputError(f"{source.name}: one anchor is left; training needs two, one of them for validation")
     ratings = source.ratings.reset_index(drop=True)
@@ -214,8 +216,8 @@ def synthetic_rows(photos: int = 24) -> Data:
         photos=tuple(Path(f"synthetic/{number}") for number in range(photos)),
         sha256=("",) * photos,
         cells=cells,
-        photo=photo,
-        cell=cell,
+        photo=photo.astype(np.int64),
+        cell=cell.astype(np.int64),
         seed=np.arange(len(photo)),
         mos=(5.4 - 0.8 * level).astype(np.float32),
         mos_std=np.full(len(photo), 0.5, dtype=np.float32),
@@ -249,7 +251,9 @@ def _read_checked(folder: Path) -> tuple[pd.DataFrame, str]:
 
 def _hashes(folder: Path, shards: int) -> dict[str, str]:
     """Look up every photo's sha256."""
-    tables = [read_rows(shard_folder(folder, n) / "references.csv", ("ref_file_name", "sha256")) for n in range(shards)]
+    tables = [
+        read_rows(shard_folder(folder, n) / "references.csv", ("ref_file_name", "sha256")) for n in range(shards)
+    ]
     return {row["ref_file_name"]: row["sha256"] for table in tables for row in table}
 
 
@@ -269,9 +273,8 @@ def _leaning(folder: Path, shards: int, run: dict[str, Any], anchors: set[str]) 
     for number in range(shards):
         path = shard_folder(folder, number) / "references.csv"
         for row in read_rows(path, ("ref_file_name", "neighbours", "weights")):
-            weights = json.loads(row["weights"] or "[]")
-            counted = {name for name, weight in zip(json.loads(row["neighbours"]), weights, strict=False) if weight > 0}
-            if counted & anchors:
+            pairs = zip(json.loads(row["neighbours"] or "[]"), json.loads(row["weights"] or "[]"), strict=False)
+            if {name for name, weight in pairs if weight > 0} & anchors:
                 found.add(row["ref_file_name"])
     return found
 
@@ -285,7 +288,9 @@ def _from_table(table: pd.DataFrame, root: Path, sha256: dict[str, str], disk: P
     if disk is None:
         missing = [path for path in photos if not path.is_file()]
         if missing:
-            raise InputError(f"{missing[0]}: is missing ({len(missing)} of {len(photos)} photos); restore it or set --refs")
+            raise InputError(
+                f"{missing[0]}: is missing ({len(missing)} of {len(photos)} photos); restore it or set --refs"
+            )
     keys = pd.MultiIndex.from_frame(table[["dist_name", "dist_level"]])
     cell, cells = keys.factorize()
     files: tuple[Path, ...] = ()

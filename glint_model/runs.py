@@ -11,10 +11,9 @@ name; the state, which names their sha256, is then put in place, and with it the
 take their name. Whoever opens the checkpoint finishes what is unfinished.
 """
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ from glint_model.config import GlintConfig
 from glint_model.settings import TrainConfig, differences
 
 FORMAT = "glint-training-state/1"
-COLUMNS = ("step", "epoch", "lr", "loss", "val_srocc", "val_plcc")
 _FILES = (
     "config.yaml",
     "run.json",
@@ -54,12 +52,16 @@ class Checkpoint:
         weights: What one would score with: the moving average where there is one.
         tensors: What else training needs: `optimizer.*`, and `model.*` where `weights` are an average.
         figures: What was reached: the last and the best validation.
+        config: Of the network.
+        facts: Where the weights come from, for the header.
     """
 
     step: int
     weights: Mapping[str, Tensor]
     tensors: Mapping[str, Tensor]
     figures: dict[str, Any]
+    config: GlintConfig
+    facts: Mapping[str, str]
 
 
 class Run:
@@ -87,7 +89,9 @@ class Run:
         make_folder(self.out)
         content = {path.name for path in self.out.iterdir()} - {".lock"}
         if content and "run.json" not in content and not _only_temporaries(content):
-            raise StateError(f"{self.out}: holds files that no training run made ({min(content)}); choose another --out")
+            raise StateError(
+                f"{self.out}: holds files that no training run made ({min(content)}); choose another --out"
+            )
         remove_temporaries(self.out)
         if resume is False:
             self._clear()
@@ -109,7 +113,7 @@ class Run:
 
     def _clear(self) -> None:
         # run.json goes last: a folder half deleted still says whose it is.
-        for name in sorted(set(_FILES) - {"run.json"}) + ["run.json"]:
+        for name in [*sorted(set(_FILES) - {"run.json"}), "run.json"]:
             path = self.out / name
             if path.is_dir():
                 for file in path.iterdir():
@@ -117,28 +121,32 @@ class Run:
             else:
                 path.unlink(missing_ok=True)
 
-    def describe(self, config: TrainConfig, facts: dict[str, Any]) -> None:
-        """Write config.yaml and run.json."""
+    def describe(self, config: TrainConfig, facts: Mapping[str, str], result: dict[str, Any] | None) -> None:
+        """Write config.yaml and run.json.
+
+        Args:
+            config: The settings.
+            facts: Where the weights come from.
+            result: What was reached; None at the start.
+        """
         write_atomic(self.out / "config.yaml", config.to_yaml())
-        content = {"identity": self._identity, "identity_sha256": self.digest, **facts}
+        made_with = {name: facts[name] for name in ("weights", "version", "git", "torch")}
+        content = {"identity": self._identity, **made_with, "complete": result is not None, "result": result}
         write_atomic(self.out / "run.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
-    def save(self, name: str, checkpoint: Checkpoint, config: GlintConfig, facts: Mapping[str, str]) -> None:
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the one before stays whole until this one is.
 
         Args:
             name: last or best.
             checkpoint: What to write.
-            config: Of the network.
-            facts: Where the weights come from, for the header.
 
         Raises:
             OutputError: The disk is full.
         """
         hidden = self._hidden(name)
-        header = {**facts, "step": str(checkpoint.step), "run_sha256": self.digest}
-        save_state(hidden, checkpoint.weights, config, header)
-        state = {
+        save_state(hidden, checkpoint.weights, checkpoint.config, {**checkpoint.facts, "step": str(checkpoint.step)})
+        header = {
             "format": FORMAT,
             "step": str(checkpoint.step),
             "run_sha256": self.digest,
@@ -146,7 +154,7 @@ class Run:
             "figures": json.dumps(checkpoint.figures),
         }
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in checkpoint.tensors.items()}
-        write_atomic(self._state(name), safetensors.torch.save(tensors, state))
+        write_atomic(self._state(name), safetensors.torch.save(tensors, header))
         hidden.replace(self._weights(name))
 
     def load(self, name: str) -> Checkpoint:
@@ -172,10 +180,11 @@ class Run:
             hidden.replace(weights)
         hidden.unlink(missing_ok=True)
         if not weights.is_file() or sha256_of(weights) != header["weights_sha256"]:
-            state = "truncated or changed" if weights.is_file() else "missing"
-            raise StateError(f"{weights}: {state}, it is not the file that {path.name} goes with; {remedy}")
-        _, state_dict, _ = load_weights(weights)
-        return Checkpoint(int(header["step"]), state_dict, tensors, json.loads(header["figures"]))
+            what = "truncated or changed" if weights.is_file() else "missing"
+            raise StateError(f"{weights}: {what}, it is not the file that {path.name} goes with; {remedy}")
+        config, state, facts = load_weights(weights)
+        step = int(facts.pop("step"))
+        return Checkpoint(step, state, tensors, json.loads(header["figures"]), config, facts)
 
     def _weights(self, name: str) -> Path:
         return self.out / f"{name}.safetensors"
@@ -185,40 +194,6 @@ class Run:
 
     def _hidden(self, name: str) -> Path:
         return self.out / f".{name}.next.safetensors"
-
-
-class Curve:
-    """metrics.csv: one row a step, cut back to the step that a run goes on from.
-
-    Args:
-        path: The file.
-        done: Steps whose rows stay.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-
-    def __init__(self, path: Path, done: int) -> None:
-        kept = [",".join(COLUMNS)]
-        if done and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                lines = file.read().splitlines()[1:]
-            kept += [line for line in lines if line.partition(",")[0].isdigit() and int(line.partition(",")[0]) <= done]
-        write_atomic(path, "\n".join(kept) + "\n")
-        self._path = path
-
-    def add(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Append rows; a missing column stays empty.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        try:
-            with self._path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-                writer.writerows(rows)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); make room, then go on") from error
 
 
 @contextmanager
@@ -234,7 +209,9 @@ def lock_run(out: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StateError(f"{out}: another training run is writing here; wait for it or choose another --out") from error
+        raise StateError(
+            f"{out}: another training run is writing here; wait for it or choose another --out"
+        ) from error
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
     try:

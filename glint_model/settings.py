@@ -1,6 +1,6 @@
 """The settings of a training run, the presets they start from, and how those of two runs differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -150,7 +150,7 @@ class TrainConfig:
 
 
 _TINY = GlintConfig.tiny()
-_RANDOM = {"vit_weights": "random", "cnn_weights": "random"}
+_RANDOM: dict[str, Any] = {"vit_weights": "random", "cnn_weights": "random"}
 # Adam, L1 on the labels as they are, one image at a time, no average of weights: the published training.
 _PAPER = TrainConfig(
     preset="paper",
@@ -221,6 +221,9 @@ def resolve(preset: str, given: Mapping[str, Any]) -> TrainConfig:
         values["steps"] = None
     if "network" in values:
         values["network"] = _network(base.network, values["network"])
+    if values.get("cnn_weights") == "random" and "frozen_batchnorm" not in (given.get("network") or {}):
+        # Random weights have no statistics worth keeping.
+        values["network"] = replace(values.get("network", base.network), frozen_batchnorm=False)
     known = {entry.name: entry.type for entry in fields(TrainConfig)}
     if unknown := sorted(set(values) - set(known)):
         raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(known)}")
@@ -249,31 +252,35 @@ def _network(base: GlintConfig, given: Any) -> GlintConfig:
 
 def _checked(name: str, value: Any) -> Any:
     """Take a value of the setting's kind: YAML reads `1e-4` as text and `1` as a whole number."""
-    default = getattr(PRESETS["default"], name)
+    if value is None and name in ("steps", "workers", "min_similarity"):
+        return None
+    default = {"steps": 1, "workers": 1, "min_similarity": 0.5}.get(name, getattr(PRESETS["default"], name))
+    convert: Callable[[Any], Any] = _KINDS.get(type(default), lambda given: given)
     try:
-        if name in ("steps", "workers"):
-            return None if value is None else _whole(value)
-        if name == "min_similarity":
-            return None if value is None else float(value)
-        if name == "exclude_anchors":
-            return tuple(sorted(str(entry) for entry in value))
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                raise ValueError(value)
-            return value
-        if isinstance(default, int):
-            return _whole(value)
-        if isinstance(default, float):
-            return float(value)
+        return convert(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{_option(name)} {value!r}: is not of the kind of {default!r}") from error
-    return str(value) if isinstance(default, str) else value
 
 
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or int(value) != float(value):
         raise ValueError(value)
     return int(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError(value)
+    return tuple(sorted(str(entry) for entry in value))
+
+
+_KINDS: dict[type, Callable[[Any], Any]] = {bool: _truth, int: _whole, float: float, str: str, tuple: _names}
 
 
 def _option(name: str) -> str:

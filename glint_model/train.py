@@ -1,34 +1,35 @@
 """The training loop: resumable at any step, bit for bit on a CPU, since a step depends on its number alone."""
 
+import json
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 
 import glint_label
-from glint_label.errors import TrainingError, UsageError
+from glint_label.errors import UsageError
 from glint_label.files import sha256_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_model.checkpoint import load_weights, put_weights
-from glint_model.config import GlintConfig
 from glint_model.data import Batch, Recipe, iterate
 from glint_model.develop import develop_ahead
-from glint_model.devices import choose_workers, make_fabric
+from glint_model.devices import choose_workers, make_fabric, over_processes
+from glint_model.journal import Figures, Journal, diverged
 from glint_model.learner import Learner
 from glint_model.network import GlintIQA
 from glint_model.rows import Data
-from glint_model.runs import Checkpoint, Curve, Run, lock_run
+from glint_model.runs import Checkpoint, Run, lock_run
 from glint_model.settings import TrainConfig
 from glint_model.validation import Validation
 
 _FLUSH = 10  # steps between looks at the loss, each of which waits for the GPU
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,7 @@ class Report:
         step: Steps done.
         steps: Steps asked for; more than `step` where the run was told to stop.
         resumed: Steps that were done before.
-        last: SROCC of the last validation; None without validation images.
-        best: SROCC of the best one.
-        best_step: Its step.
+        figures: What validation found.
         images_per_second: Distorted images that went through the network.
     """
 
@@ -50,9 +49,7 @@ class Report:
     step: int
     steps: int
     resumed: int
-    last: float | None
-    best: float | None
-    best_step: int | None
+    figures: Figures
     images_per_second: float
 
 
@@ -114,76 +111,208 @@ def _train(
     stop: Callable[[], bool],
 ) -> Report:
     steps = count_steps(config, len(data.train))
-    chief = fabric.global_rank == 0
     _check_processes(config, fabric.world_size)
-    saved = None
-    if going_on:
-        saved = run.load("last") if chief else None
-        fabric.barrier()  # whoever opens a checkpoint first may have to put its files in place
-        saved = saved or run.load("last")
-    model, origins = _make_model(config, start, saved)
-    if config.centre and start is None and saved is None:
-        torch.nn.init.constant_(model.head.score.bias, float(data.train.mos.mean()))
-    facts = _facts(config, data, origins)
+    saved = _open_checkpoint(run, fabric) if going_on else None
+    model, facts = _make_model(config, data, start, saved)
     learner = Learner(model, config, steps, fabric)
-    done, figures = 0, {"last": None, "best": None, "best_step": None}
+    done, figures = 0, Figures()
     if saved is not None:
         learner.restore(saved)
-        done, figures = saved.step, saved.figures
-    elif chief:
-        run.describe(config, {"facts": facts, "status": "running"})
+        done, figures = saved.step, Figures(**saved.figures)
+    elif fabric.global_rank == 0:
+        run.describe(config, facts, None)
     tell(f"{len(data.train):,} images to learn from, {len(data.val):,} to validate on, {steps:,} steps")
-    tell(", ".join(f"{name.replace('_', ' ')}: {origin}" for name, origin in origins.items()))
+    tell(f"weights from: {facts['weights']}")
     if done:
-        tell(f"going on after step {done:,}")
+        tell(f"going on after step {done:,} of {steps:,}")
+    if done == steps:
+        return Report(run.out, done, steps, done, figures, 0.0)
+    workers = choose_workers(config.workers, fabric.device.type)
+    validation = _make_validation(config, data, workers, fabric)
+    if validation is None:
+        tell("no validation images in the manifest: the best checkpoint is not looked for")
     resumed, started = done, time.perf_counter()
-    if done < steps:
-        workers = choose_workers(config.workers, fabric.device.type)
-        validation = _make_validation(config, data, workers, fabric, tell)
-        curve = Curve(run.out / "metrics.csv", done) if chief else None
-        started = time.perf_counter()
-        rows: list[dict[str, Any]] = []
-        losses: list[torch.Tensor] = []
-        with (
-            closing(_batches(config, data, done, steps, workers, fabric)) as batches,
-            closing(progress("steps", steps, done)) as bar,
-            _event_writer(run.out if chief and config.tensorboard else None) as events,
-        ):
-            stopping = False
-            while done < steps and not stopping:
-                losses.append(learner.learn(done, batches))
-                rows.append({"step": done + 1, "epoch": done * config.batch_size // len(data.train), "lr": learner.lr(done)})
-                done += 1
-                bar.update(1)
-                due = done == steps
-                flush = due or done % _FLUSH == 0
-                stopping = _agree(stop(), fabric, flush)
-                validate = validation is not None and (due or done % config.val_every == 0)
-                save = due or stopping or done % config.checkpoint_every == 0
-                if flush or validate or save:
-                    _note_losses(rows, losses, fabric, run)
-                if validate and validation is not None:
-                    srocc, plcc = validation.measure(learner.scorer)
-                    rows[-1] |= {"val_srocc": srocc, "val_plcc": plcc}
-                    figures = figures | {"last": srocc}
-                    better = figures["best"] is None or srocc > figures["best"]
-                    if better:
-                        figures = figures | {"best": srocc, "best_step": done}
-                    tell(f"step {done:,}: loss {rows[-1]['loss']:.4f}, validation SROCC {srocc:.4f}, PLCC {plcc:.4f}")
-                if curve is not None and (flush or validate or save):
-                    curve.add(rows)
-                    events(rows)
-                if flush or validate or save:
-                    rows, losses = [], []
-                if chief and (save or validate):
-                    checkpoint = Checkpoint(done, learner.scorer.state_dict(), learner.tensors(), figures)
-                    if not learner.is_finite():
-                        raise _diverged(done, run)
-                    if save:
-                        run.save("last", checkpoint, learner.model.config, facts)
-                    if validate and better:
-                        run.save("best", checkpoint, learner.model.config, facts)
-        if chief and done == steps:
-            run.describe(config, {"facts": facts, "status": "complete", "result": figures})
-    rate = (done - resumed) * config.batch_size / max(1e-9, time.perf_counter() - started)
-    return Report(run.out, done, steps, resumed, figures["last"], figures["best"], figures["best_step"], rate)
+    with (
+        closing(Journal(run, config, done, fabric)) as journal,
+        closing(_batches(config, data, done, steps, workers, fabric)) as batches,
+        closing(progress("steps", steps, done)) as bar,
+    ):
+        stopping = False
+        while done < steps and not stopping:
+            loss = learner.learn(done, batches)
+            journal.note(done + 1, done * config.batch_size // len(data.train), learner.lr(done), loss)
+            done += 1
+            bar.update(1)
+            stopping = _agree(stop, done, fabric)
+            last = done == steps or stopping
+            improved = False
+            if validation is not None and (done == steps or done % config.val_every == 0):
+                srocc, plcc = validation.measure(learner.scorer)
+                figures = figures.after(done, srocc)
+                improved = figures.best_step == done
+                mean = journal.validated(srocc, plcc)
+                tell(f"step {done:,}: loss {mean:.4f}; validation SROCC {srocc:.4f}, PLCC {plcc:.4f}")
+            if done % _FLUSH == 0:
+                journal.flush()
+            due = ("best",) * improved + ("last",) * (last or done % config.checkpoint_every == 0)
+            if due:
+                journal.flush()
+                _save(run, learner, due, done, figures, facts, fabric)
+        if fabric.global_rank == 0 and done == steps:
+            run.describe(config, facts, asdict(figures))
+    rate = (done - resumed) * config.batch_size / (time.perf_counter() - started)
+    return Report(run.out, done, steps, resumed, figures, rate)
+
+
+def _save(
+    run: Run,
+    learner: Learner,
+    names: Sequence[str],
+    done: int,
+    figures: Figures,
+    facts: dict[str, str],
+    fabric: Fabric,
+) -> None:
+    """Write checkpoints, unless the weights have ceased to be numbers."""
+    if not learner.is_finite():
+        raise diverged(run.out, done)
+    if fabric.global_rank == 0:
+        weights, tensors = learner.scorer.state_dict(), learner.tensors()
+        for name in names:
+            run.save(name, Checkpoint(done, weights, tensors, asdict(figures), learner.model.config, facts))
+    fabric.barrier()
+
+
+def _open_checkpoint(run: Run, fabric: Fabric) -> Checkpoint:
+    """Read the last checkpoint in every process; the first one may have to put its files in place."""
+    saved = run.load("last") if fabric.global_rank == 0 else None
+    fabric.barrier()
+    return saved or run.load("last")
+
+
+def _make_model(
+    config: TrainConfig, data: Data, start: Path | None, saved: Checkpoint | None
+) -> tuple[GlintIQA, dict[str, str]]:
+    """Make the network and say where its weights come from, for the checkpoints' headers."""
+    if saved is not None:
+        return GlintIQA(saved.config), dict(saved.facts)
+    torch.manual_seed(config.seed)
+    if start is None:
+        model, origins = GlintIQA.start(config.network, config.vit_weights, config.cnn_weights)
+        weights = ", ".join(f"{name.removesuffix('_weights')} {origin}" for name, origin in origins.items())
+        if config.centre:
+            torch.nn.init.constant_(model.head.score.bias, float(data.train.mos.mean()))
+    else:
+        _, state, _ = load_weights(start, expected=config.network)
+        model = GlintIQA(config.network)
+        put_weights(model, state, start)
+        weights = f"{start.name}, sha256 {sha256_of(start)}"
+    facts = {
+        "weights": weights,
+        "data": json.dumps(data.origin),
+        "settings": json.dumps(config.identity),
+        "version": glint_label.__version__,
+        "git": _git_commit(),
+        "torch": torch.__version__,
+    }
+    return model, facts
+
+
+def _make_validation(config: TrainConfig, data: Data, workers: int, fabric: Fabric) -> Validation | None:
+    if not len(data.val):
+        return None
+    recipe = Recipe(
+        data.val,
+        batch=1,
+        crops=config.val_crops,
+        seed=config.seed,
+        pixels=config.pixels,
+        cache_bytes=config.cache_mb * 1_000_000,
+        synthetic=data.origin["kind"] == "synthetic",
+    )
+    return Validation(recipe, config.val_images, workers, fabric)
+
+
+def make_recipe(config: TrainConfig, data: Data, world: int, defer: bool) -> Recipe:
+    """Say how training rows become batches.
+
+    Args:
+        config: The settings.
+        data: The rows.
+        world: Number of processes.
+        defer: Whether a GPU distorts.
+    """
+    return Recipe(
+        data.train,
+        batch=config.batch_size,
+        parts=world * config.accumulate,
+        group=config.group,
+        crops=config.crops,
+        seed=config.seed,
+        pixels=config.pixels,
+        defer=defer,
+        cache_bytes=config.cache_mb * 1_000_000,
+        synthetic=data.origin["kind"] == "synthetic",
+    )
+
+
+def _batches(
+    config: TrainConfig, data: Data, done: int, steps: int, workers: int, fabric: Fabric
+) -> Generator[Batch, None, None]:
+    """Make this process's parts of the batches of steps done + 1 to the last."""
+    on_gpu = fabric.device.type == "cuda"
+    recipe = make_recipe(config, data, fabric.world_size, defer=on_gpu)
+    first = fabric.global_rank * config.accumulate
+    indices = [step * recipe.parts + first + part for step in range(done, steps) for part in range(config.accumulate)]
+    batches = iterate(recipe, indices, workers)
+    if on_gpu:
+        batches = develop_ahead(batches, fabric.device, recipe.batch // recipe.parts)
+    yield from batches
+
+
+def _check_processes(config: TrainConfig, world: int) -> None:
+    unit = world * config.accumulate * config.group
+    if config.batch_size % unit:
+        raise UsageError(
+            f"--batch-size {config.batch_size}: must be a multiple of processes x accumulate x group, "
+            f"{world} x {config.accumulate} x {config.group}"
+        )
+
+
+def _agree(stop: Callable[[], bool], done: int, fabric: Fabric) -> bool:
+    """Let all processes stop after the same step; asking the others costs time, so not after every one."""
+    if fabric.world_size == 1:
+        return stop()
+    if done % _FLUSH:
+        return False
+    asked = over_processes(fabric, torch.tensor(float(stop()), device=fabric.device), "sum")
+    return bool(asked > 0)
+
+
+def _git_commit() -> str:
+    """Name the commit of the source tree that runs, or nothing for an installed package."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+@contextmanager
+def _no_memory(config: TrainConfig) -> Iterator[None]:
+    """Turn the several ways of running out of memory into one line."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # PyTorch's allocator for the CPU raises a plain RuntimeError.
+        if type(error) is RuntimeError and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        parts = config.accumulate * 2
+        remedy = (
+            f"try accumulate: {parts} in --config, which learns the same from halves"
+            if config.batch_size % (parts * config.group) == 0
+            else f"try --batch-size {max(config.group, config.batch_size // 2 // config.group * config.group)}"
+        )
+        raise UsageError(
+            f"--batch-size {config.batch_size} does not fit into memory ({config.crops} crops of each image); {remedy}"
+        ) from error

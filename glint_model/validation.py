@@ -6,6 +6,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from glint_model.data import Recipe, iterate
+from glint_model.devices import over_processes
 from glint_model.metrics import pearson, spearman
 from glint_model.network import GlintIQA
 
@@ -55,8 +56,7 @@ class Validation:
         for part, crops in zip(self._parts, self._crops, strict=True):
             scores[part * _IMAGES : part * _IMAGES + len(crops)] = self._score(network, crops.to(device))
         network.train(training)
-        if self._fabric.world_size > 1:
-            scores = self._fabric.all_reduce(scores, reduce_op="sum")
+        scores = over_processes(self._fabric, scores, "sum")
         found, wanted = scores.double().cpu().numpy(), self._mos.astype(np.float64)
         if not np.isfinite(found).all():
             return float("nan"), float("nan")
