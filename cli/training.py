@@ -1,6 +1,7 @@
 """What `pretrain` and `finetune` share: options, the settings file, signals, the report."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ def merge_config(config_file: Path | None, options: dict[str, Any]) -> dict[str,
 
 def tell(line: str) -> None:
     """Write a line to stderr without breaking the progress bar."""
-    tqdm.write(line, file=click.get_text_stream("stderr"))
+    tqdm.write(line, file=sys.stderr)
 
 
 @contextmanager
@@ -99,21 +100,22 @@ def stop_after_step() -> Iterator[Callable[[], bool]]:
         Tells whether a signal has come. When the block is left after one, it acts as it would have.
     """
     arrived: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.getsignal(name) for name in names}
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: FrameType | None) -> None:
         arrived.append(number)
-        for name in names:
-            signal.signal(name, before[name])
+        restore()
 
-    for name in names:
+    def restore() -> None:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    for name in before:
         signal.signal(name, note)
     try:
         yield lambda: bool(arrived)
     finally:
-        for name in names:
-            signal.signal(name, before[name])
+        restore()
     if arrived:
         signal.raise_signal(arrived[0])
 

@@ -39,7 +39,21 @@ def save_state(path: Path, state: Mapping[str, Tensor], config: GlintConfig, met
         "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_atomic(path, safetensors.torch.save(tensors, header))
+    write_atomic(path, to_bytes(tensors, header))
+
+
+def to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """Lay tensors out as a safetensors file: the same bytes for the same content.
+
+    The library writes the header's entries in an order that changes from one call to the next.
+    """
+    content = safetensors.torch.save(dict(tensors), dict(header))
+    end = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:end])
+    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def load_weights(

@@ -7,6 +7,7 @@ the distortions that run on the host (glint_model/develop.py).
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,13 +209,19 @@ def iterate(recipe: Recipe, indices: Sequence[int], workers: int) -> Iterator[Ba
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_leave_signals_to_parent,
     )
+    for batch in loader:
+        if isinstance(batch, GlintError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def worker_deaths() -> Iterator[None]:
+    """Turn the death of a worker, which PyTorch raises wherever the program is, into one line."""
     try:
-        for batch in loader:
-            if isinstance(batch, GlintError):
-                raise batch
-            yield batch
+        yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -224,5 +231,6 @@ def iterate(recipe: Recipe, indices: Sequence[int], workers: int) -> Iterator[Ba
         ) from error
 
 
-def _leave_interrupts_to_parent(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_parent(_: int) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)

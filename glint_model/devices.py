@@ -34,6 +34,14 @@ def choose_workers(workers: int | None, device: str) -> int:
     return min(8, max(1, cores - 1)) if device == "cuda" else cores // 2
 
 
+def share_cores(workers: int, fabric: Fabric) -> None:
+    """Leave the workers of a CPU their cores: threads that wait for one another spin, and all become slow."""
+    if fabric.device.type == "cpu":
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        cores = (os.cpu_count() or 1) // here - workers
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
+
+
 def over_processes(fabric: Fabric, values: Tensor, how: str) -> Tensor:
     """Take the `sum` or the `mean` of a tensor over all processes."""
     if fabric.world_size == 1:

@@ -185,7 +185,7 @@ def source_rows(source: Source, pixels: str = "fly", seed: int = 0) -> Data:
         photos=tuple(source.anchors.values()),
         sha256=tuple(sha256_of(path) for path in source.anchors.values()),
         cells=tuple(cells),
-        photo=photo,
+        photo=photo.astype(np.int64),
         cell=cell.astype(np.int64),
         seed=np.array([seeds[anchors[p]][c] for p, c in zip(photo, cell, strict=True)], dtype=np.int64),
         mos=ratings["mos"].to_numpy(dtype=np.float32),

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from glint_label.errors import InputError, OutputError, StateError
 from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
-from glint_model.checkpoint import load_weights, save_state
+from glint_model.checkpoint import load_weights, save_state, to_bytes
 from glint_model.config import GlintConfig
 from glint_model.settings import TrainConfig, differences
 
@@ -154,7 +153,7 @@ class Run:
             "figures": json.dumps(checkpoint.figures),
         }
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in checkpoint.tensors.items()}
-        write_atomic(self._state(name), safetensors.torch.save(tensors, header))
+        write_atomic(self._state(name), to_bytes(tensors, header))
         hidden.replace(self._weights(name))
 
     def load(self, name: str) -> Checkpoint:

@@ -17,9 +17,9 @@ from glint_label.errors import UsageError
 from glint_label.files import sha256_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_model.checkpoint import load_weights, put_weights
-from glint_model.data import Batch, Recipe, iterate
+from glint_model.data import Batch, Recipe, iterate, worker_deaths
 from glint_model.develop import develop_ahead
-from glint_model.devices import choose_workers, make_fabric, over_processes
+from glint_model.devices import choose_workers, make_fabric, over_processes, share_cores
 from glint_model.journal import Figures, Journal, diverged
 from glint_model.learner import Learner
 from glint_model.network import GlintIQA
@@ -91,7 +91,7 @@ def train(
         "start_sha256": sha256_of(start) if start else None,
     }
     run = Run(out, identity)
-    with _no_memory(config):
+    with _no_memory(config), worker_deaths():
         if fabric.global_rank:
             return _train(config, data, run, start, fabric.broadcast(False), fabric, no_progress, lambda _: None, stop)
         with lock_run(out):
@@ -128,6 +128,7 @@ def _train(
     if done == steps:
         return Report(run.out, done, steps, done, figures, 0.0)
     workers = choose_workers(config.workers, fabric.device.type)
+    share_cores(workers, fabric)
     validation = _make_validation(config, data, workers, fabric)
     if validation is None:
         tell("no validation images in the manifest: the best checkpoint is not looked for")
