@@ -10,9 +10,12 @@ import glint_label
 from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
+from glint_cli.evaluate import evaluate
+from glint_cli.finetune import finetune
 from glint_cli.inspect import inspect
 from glint_cli.pretrain import pretrain
 from glint_cli.render import render
+from glint_cli.score import score
 from glint_cli.verify import verify
 from glint_label.errors import GlintError
 
@@ -70,7 +73,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, verify, pretrain, demo, doctor):
+for command in (build, inspect, render, verify, pretrain, finetune, evaluate, score, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

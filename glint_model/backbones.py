@@ -2,7 +2,9 @@
 
 import dataclasses
 import socket
+import warnings
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
@@ -19,7 +21,17 @@ from glint_model.crops import CROP
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 REDUCTIONS = (4, 8, 16)
 # What opening or fitting a wrong file is known to raise.
-_DAMAGE = (OSError, SafetensorError, RuntimeError, ValueError, KeyError, EOFError, TypeError, AttributeError)
+_DAMAGE = (
+    OSError,
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    UnpicklingError,
+)
 
 
 def make_vit(config: GlintConfig) -> Any:
@@ -116,7 +128,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Read tensors by name, without the wrappers that training scripts put around them."""
     if path.suffix == ".safetensors":
         return load_file(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of the format
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     for wrapper in ("state_dict", "model"):
         content = content.get(wrapper, content)
     return {key.removeprefix("module."): value for key, value in content.items()}

@@ -13,7 +13,8 @@ from glint_label.errors import WeightsError
 from glint_label.files import write_atomic
 from glint_model.config import OF_TRAINING, GlintConfig
 
-FORMAT = "glint-iqa/1"
+# The header's one field: safetensors writes several in random order, and the same weights should make the same bytes.
+FIELD = "glint-iqa"
 
 
 def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -33,27 +34,9 @@ def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> N
 
 def save_state(path: Path, state: Mapping[str, Tensor], config: GlintConfig, metadata: Mapping[str, str]) -> None:
     """Write a state dict that a network of this configuration fits, such as a moving average of its weights."""
-    header = {
-        "format": FORMAT,
-        "config": json.dumps(config.to_dict(), sort_keys=True),
-        "metadata": json.dumps(dict(metadata), sort_keys=True),
-    }
+    header = json.dumps({"config": config.to_dict(), "metadata": dict(metadata)}, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_atomic(path, to_bytes(tensors, header))
-
-
-def to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
-    """Lay tensors out as a safetensors file: the same bytes for the same content.
-
-    The library writes the header's entries in an order that changes from one call to the next.
-    """
-    content = safetensors.torch.save(dict(tensors), dict(header))
-    end = 8 + int.from_bytes(content[:8], "little")
-    entries = json.loads(content[8:end])
-    entries["__metadata__"] = dict(sorted(entries["__metadata__"].items()))
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
-    return len(text).to_bytes(8, "little") + text + content[end:]
+    write_atomic(path, safetensors.torch.save(tensors, {FIELD: header}))
 
 
 def load_weights(
@@ -79,12 +62,13 @@ def load_weights(
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: truncated, or not a safetensors file ({str(error).splitlines()[0]})") from error
-    if header.get("format") != FORMAT:
-        raise WeightsError(f"{path}: safetensors, but no checkpoint of GlintIQA ({FORMAT})")
+    if FIELD not in header:
+        raise WeightsError(f"{path}: safetensors, but no checkpoint of GlintIQA")
     try:
-        config = GlintConfig.from_dict(json.loads(header["config"]))
-        metadata = {str(key): str(value) for key, value in json.loads(header["metadata"]).items()}
-    except (KeyError, AttributeError, ValueError) as error:
+        fields = json.loads(header[FIELD])
+        config = GlintConfig.from_dict(fields["config"])
+        metadata = {str(key): str(value) for key, value in fields["metadata"].items()}
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: its header cannot be read ({error}); a newer version may have made it") from error
     if expected is not None and (differences := _differences(config, expected)):
         raise WeightsError(f"{path}: made by another network: {'; '.join(differences)}")

@@ -189,8 +189,12 @@ class GlintIQA(nn.Module):
             The network and what its backbones started from, for the log and the checkpoint.
 
         Raises:
+            UsageError: A width of one's own, for which the hub has no weights.
             WeightsError: Weights that are neither here nor to be had, or do not fit.
         """
+        for name, weights in (("vit_width", vit), ("cnn_width", cnn)):
+            if weights == "hub" and getattr(config, name) is not None:
+                raise UsageError(f"{name} {getattr(config, name)}: the hub has no weights of that width; use 'random'")
         model = cls(backbones.thawed(config, vit, cnn))
         origins = {
             "vit_weights": backbones.load_backbone(model.global_features.vit, config.vit, vit),
@@ -247,6 +251,8 @@ class GlintIQA(nn.Module):
         Two images never share a batch, so a score does not depend on the company to the last bit; another `batch_size`
         may round differently, by less than 1e-5 of the score.
         """
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size}: must be at least 1")
         pixels = image if isinstance(image, np.ndarray) else read_photo(Path(image)).pixels
         squares = cut_crops(pixels, crops, seed)  # (n, 3, 224, 224) uint8
         device = next(self.parameters()).device

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.distortions import DISTORTIONS
-from glint_label.errors import InputError, StateError, UsageError
+from glint_label.errors import InputError, StateError
 from glint_label.files import sha256_of
 from glint_label.manifest import (
     read_rows,
@@ -23,11 +23,10 @@ from glint_label.manifest import (
     shard_folder,
     split_of,
 )
-from glint_label.sources import Source
+from glint_model.datasets import RatedImages
 
 # Transfers whose labels rest on the neighbours that references.csv lists, and on nothing else.
 _LOCAL_TRANSFERS = ("top1", "knn")
-_AS_IT_IS = -1
 _BOUND = 4.0
 
 
@@ -154,56 +153,83 @@ def read_manifest_rows(
     return Data(rows.take(~is_val), rows.take(is_val), origin)
 
 
-def source_rows(source: Source, pixels: str = "fly", seed: int = 0) -> Data:
-    """Make rows of a rated dataset: its anchors, distorted again with our distortions, under their human ratings.
+def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0) -> Data:
+    """Make rows of images that people have rated.
 
-    A tenth of the anchors, at least one, is for validation, by the hash of its name.
+    A tenth of the contents, at least one, is for validation, by the hash of its name.
 
     Args:
-        source: Only the anchors to be trained on.
-        pixels: `disk` takes the dataset's own images instead.
+        rated: Only what is to be trained on.
+        pixels: `fly` makes the images from their anchors, with our distortions; `disk` reads them.
         seed: Of the random distortions.
 
     Raises:
-        InputError: A distortion that cannot be made here, or too few anchors.
+        InputError: Images or anchors that are missing, distortions that cannot be made here, too few contents.
     """
-    strange = sorted(set(source.ratings["distortion"]) - set(DISTORTIONS))
-    if strange and pixels == "fly":
-        raise InputError(
-            f"{source.name}: {strange[0]} cannot be made here; train on its own images with --pixels disk"
-        )
-    if len(source.anchors) < 2:
-        raise InputError(f"{source.name}: one anchor is left; training needs two, one of them for validation")
-    ratings = source.ratings.reset_index(drop=True)
-    anchors = list(source.anchors)
-    cells = source.cells
-    number_of = {cell: number for number, cell in enumerate(cells)}
-    seeds = {anchor: recipe_seeds(anchor, seed, len(cells)) for anchor in anchors}
-    cell = np.array([number_of[each] for each in zip(ratings["distortion"], ratings["level"], strict=True)])
-    photo = ratings["anchor"].map({name: number for number, name in enumerate(anchors)}).to_numpy(dtype=np.int64)
-    rows = Rows(
-        photos=tuple(source.anchors.values()),
-        sha256=tuple(sha256_of(path) for path in source.anchors.values()),
-        cells=tuple(cells),
-        photo=photo.astype(np.int64),
-        cell=cell.astype(np.int64),
-        seed=np.array([seeds[anchors[p]][c] for p, c in zip(photo, cell, strict=True)], dtype=np.int64),
-        mos=ratings["mos"].to_numpy(dtype=np.float32),
-        mos_std=_error_of_mean(ratings),
-        files=_image_files(source, ratings) if pixels == "disk" else (),
-    )
-    held_out = [split_of(f"finetune\0{name}") == "val" for name in anchors]
-    if not any(held_out) or all(held_out):
-        held_out = [number == 0 for number in range(len(anchors))]
-    is_val = np.array(held_out)[rows.photo]
+    images = rated.images.reset_index(drop=True)
+    group, names = pd.factorize(images["group"], sort=True)
+    if len(names) < 2:
+        raise InputError(f"{rated.name}: one content is left; training needs two, one of them for validation")
+    if pixels == "fly":
+        rows = _made_from_anchors(rated, images, seed)
+    else:
+        # Images that all differ in content are compared with any others; a photo's, with one another.
+        photo = np.zeros(len(images), dtype=np.int64) if len(names) == len(images) else group
+        files = tuple(rated.root / name for name in images["file_name"])
+        if missing := rated.missing():
+            raise InputError(
+                f"{rated.root / missing[0]}: is missing ({len(missing)} of {len(files)} images); restore it"
+                + (", or train with --pixels fly" if rated.source else "")
+            )
+        rows = _unseeded(images, photo, files)
+    held_out = np.array([split_of(f"finetune\0{name}") == "val" for name in names])
+    if held_out.all() or not held_out.any():
+        held_out = np.arange(len(names)) == 0
+    is_val = held_out[group]
+    table = images.to_csv(index=False, float_format="%.6f")
     origin = {
-        "kind": source.name,
-        "ratings_sha256": sha256_of(source.label_file),
-        "anchors_sha256": hashlib.sha256("\n".join((*anchors, *rows.sha256)).encode()).hexdigest(),
+        "kind": rated.name,
+        "table_sha256": hashlib.sha256(table.encode()).hexdigest(),
         "train": int((~is_val).sum()),
         "val": int(is_val.sum()),
     }
     return Data(rows.take(~is_val), rows.take(is_val), origin)
+
+
+def _unseeded(images: pd.DataFrame, photo: NDArray[np.int64], files: tuple[Path, ...]) -> Rows:
+    return Rows(
+        photos=(),
+        sha256=(),
+        cells=(),
+        photo=photo.astype(np.int64),
+        cell=np.full(len(images), -1),
+        seed=np.zeros(len(images), dtype=np.int64),
+        mos=images["mos"].to_numpy(dtype=np.float32),
+        mos_std=np.full(len(images), np.nan, dtype=np.float32),
+        files=files,
+    )
+
+
+def _made_from_anchors(rated: RatedImages, images: pd.DataFrame, seed: int) -> Rows:
+    if rated.source is None:
+        raise InputError(f"{rated.name}: has no anchors to make its images from; train with --pixels disk")
+    strange = sorted(set(images["distortion"]) - set(DISTORTIONS))
+    if strange:
+        raise InputError(f"{rated.name}: {strange[0]} cannot be made here; train with --pixels disk")
+    group, names = pd.factorize(images["group"], sort=True)
+    paths = tuple(rated.source.anchors[name] for name in names)
+    cells = rated.source.cells
+    number_of = {cell: number for number, cell in enumerate(cells)}
+    cell = np.array([number_of[each] for each in zip(images["distortion"], images["level"], strict=True)])
+    seeds = np.stack([recipe_seeds(name, seed, len(cells)) for name in names])
+    return replace(
+        _unseeded(images, group, ()),
+        photos=paths,
+        sha256=tuple(sha256_of(path) for path in paths),
+        cells=tuple(cells),
+        cell=cell.astype(np.int64),
+        seed=seeds[group, cell],
+    )
 
 
 def synthetic_rows(photos: int = 24) -> Data:
@@ -314,22 +340,3 @@ def _from_table(table: pd.DataFrame, root: Path, sha256: dict[str, str], disk: P
         mos_std=table["mos_std"].to_numpy(dtype=np.float32),
         files=files,
     )
-
-
-def _error_of_mean(ratings: pd.DataFrame) -> NDArray[np.float32]:
-    """Standard deviation of a mean of n raters; NaN where it is not known."""
-    count = ratings["n"].to_numpy(dtype=np.float64)
-    std = ratings["std"].to_numpy(dtype=np.float64)
-    error: NDArray[np.float32] = np.where(count > 0, std / np.sqrt(np.maximum(count, 1)), np.nan).astype(np.float32)
-    return error
-
-
-def _image_files(source: Source, ratings: pd.DataFrame) -> tuple[Path, ...]:
-    if not source.image_name:
-        raise UsageError(f"{source.name}: its own images are not at hand; train with --pixels fly")
-    columns = zip(ratings["anchor"], ratings["distortion"], ratings["level"], strict=True)
-    files = tuple(source.image_path(*each) for each in columns)
-    missing = [path for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: is missing ({len(missing)} of {len(files)} images); train with --pixels fly")
-    return files

@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from glint_label.errors import InputError, OutputError, StateError
 from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
-from glint_model.checkpoint import load_weights, save_state, to_bytes
+from glint_model.checkpoint import load_weights, save_state
 from glint_model.config import GlintConfig
 from glint_model.settings import TrainConfig, differences
 
-FORMAT = "glint-training-state/1"
+FIELD = "glint-training-state/1"  # of the header; one field, as the library writes several in any order
 _FILES = (
     "config.yaml",
     "run.json",
@@ -146,14 +147,13 @@ class Run:
         hidden = self._hidden(name)
         save_state(hidden, checkpoint.weights, checkpoint.config, {**checkpoint.facts, "step": str(checkpoint.step)})
         header = {
-            "format": FORMAT,
-            "step": str(checkpoint.step),
+            "step": checkpoint.step,
             "run_sha256": self.digest,
             "weights_sha256": sha256_of(hidden),
-            "figures": json.dumps(checkpoint.figures),
+            "figures": checkpoint.figures,
         }
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in checkpoint.tensors.items()}
-        write_atomic(self._state(name), to_bytes(tensors, header))
+        write_atomic(self._state(name), safetensors.torch.save(tensors, {FIELD: json.dumps(header)}))
         hidden.replace(self._weights(name))
 
     def load(self, name: str) -> Checkpoint:
@@ -166,12 +166,12 @@ class Run:
         remedy = "start again with --no-resume, or train on from another checkpoint with `glint-label finetune`"
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
+                header = json.loads((file.metadata() or {}).get(FIELD, "{}"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-        except (safetensors.SafetensorError, OSError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise StateError(f"{path}: truncated or damaged ({str(error).splitlines()[0]}); {remedy}") from error
-        if header.get("format") != FORMAT:
-            raise StateError(f"{path}: holds no state of a training run ({FORMAT}); {remedy}")
+        if not header:
+            raise StateError(f"{path}: holds no state of a training run ({FIELD}); {remedy}")
         if header.get("run_sha256") != self.digest:
             raise StateError(f"{path}: belongs to a run with other settings or other data; {remedy}")
         hidden = self._hidden(name)
@@ -183,7 +183,7 @@ class Run:
             raise StateError(f"{weights}: {what}, it is not the file that {path.name} goes with; {remedy}")
         config, state, facts = load_weights(weights)
         step = int(facts.pop("step"))
-        return Checkpoint(step, state, tensors, json.loads(header["figures"]), config, facts)
+        return Checkpoint(step, state, tensors, header["figures"], config, facts)
 
     def _weights(self, name: str) -> Path:
         return self.out / f"{name}.safetensors"

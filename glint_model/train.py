@@ -9,8 +9,10 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
+from numpy.typing import NDArray
 
 import glint_label
 from glint_label.errors import UsageError
@@ -204,12 +206,16 @@ def _make_model(
         if config.centre:
             torch.nn.init.constant_(model.head.score.bias, float(data.train.mos.mean()))
     else:
-        _, state, _ = load_weights(start, expected=config.network)
+        _, state, made = load_weights(start, expected=config.network)
         model = GlintIQA(config.network)
         put_weights(model, state, start)
+        if config.centre and "label_std" in made:
+            _rescale(model, float(made["label_mean"]), float(made["label_std"]), data.train.mos)
         weights = f"{start.name}, sha256 {sha256_of(start)}"
     facts = {
         "weights": weights,
+        "label_mean": f"{data.train.mos.mean():.6g}",
+        "label_std": f"{data.train.mos.std():.6g}",
         "data": json.dumps(data.origin),
         "settings": json.dumps(config.identity),
         "version": glint_label.__version__,
@@ -217,6 +223,15 @@ def _make_model(
         "torch": torch.__version__,
     }
     return model, facts
+
+
+@torch.no_grad()
+def _rescale(model: GlintIQA, mean: float, std: float, labels: NDArray[np.float32]) -> None:
+    """Bring a network's scores from the scale of one set of labels to that of another: 1..5 to 0..100, say."""
+    if std > 0 and labels.std() > 0:
+        factor = float(labels.std()) / std
+        model.head.score.weight.mul_(factor)
+        model.head.score.bias.sub_(mean).mul_(factor).add_(float(labels.mean()))
 
 
 def _make_validation(config: TrainConfig, data: Data, workers: int, fabric: Fabric) -> Validation | None:

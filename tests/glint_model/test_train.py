@@ -165,7 +165,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(data, tm
     monkeypatch.setattr(
         Learner, "learn", lambda self, step, parts: learn(self, step, parts) * (float("nan") if step == 6 else 1)
     )
-    with pytest.raises(TrainingError, match="step 7: .* no longer a number; the checkpoint before it is kept"):
+    with pytest.raises(TrainingError, match=r"step 7: .* no longer a number; the checkpoint before it is kept"):
         train(config, data, tmp_path / "run")
     monkeypatch.undo()
     whole = train(config, data, tmp_path / "whole")
