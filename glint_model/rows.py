@@ -267,12 +267,22 @@ def _read_checked(folder: Path) -> tuple[pd.DataFrame, str]:
         raise StateError(f"{folder / '_SUCCESS.json'}: damaged; {repair}") from error
     if found != promised:
         raise StateError(f"{path}: has changed since it was built (its sha256 differs); {repair}")
-    table = read_shard(folder)
-    wrong = ~np.isfinite(table["mos"].to_numpy()) | ~(table["mos_std"] >= 0).to_numpy()
-    if wrong.any():
-        line = int(np.flatnonzero(wrong)[0]) + 2
-        raise StateError(f"{path}, line {line}: the label is no number ({int(wrong.sum())} such rows); {repair}")
+    try:
+        table = read_shard(folder)
+    except StateError:
+        _check_labels(pd.read_csv(path, dtype=str, keep_default_na=False), path)
+        raise
+    _check_labels(table, path)
     return table, promised
+
+
+def _check_labels(table: pd.DataFrame, path: Path) -> None:
+    numbers = [pd.to_numeric(table[name], errors="coerce").to_numpy() for name in ("mos", "mos_std") if name in table]
+    wrong = ~np.isfinite(np.stack(numbers)).all(0)
+    if wrong.any():
+        line, count = int(np.flatnonzero(wrong)[0]) + 2, int(wrong.sum())
+        repair = "run the same build again to repair it"
+        raise StateError(f"{path}, line {line}: the label is no number ({count} such rows); {repair}")
 
 
 def _hashes(folder: Path, shards: int) -> dict[str, str]:
