@@ -97,6 +97,10 @@ class ChannelAttention(nn.Module):
         y = self.norm(dropout(y, self.dropout, self.training))  # (B, C, N)
         return x + y  # (B, C, N)
 
+    def start_gently(self) -> None:
+        """Hand the input on as it is, until training finds a use for the attention."""
+        nn.init.zeros_(self.norm.weight)
+
 
 class SpatialInteraction(nn.Module):
     """SIEM: one 3 x 3 convolution over the grid of tokens, two feature sets in, one out."""
@@ -111,6 +115,12 @@ class SpatialInteraction(nn.Module):
         grid = x.unflatten(2, (side, side))  # (B, 2D, 14, 14)
         joined: Tensor = self.conv(grid)  # (B, D, 14, 14)
         return joined.flatten(2)  # (B, D, N)
+
+    def start_gently(self) -> None:
+        """Hand the second half of the input, the running features, on as they are."""
+        width = self.conv.out_channels
+        nn.init.zeros_(self.conv.weight)
+        nn.init.dirac_(self.conv.weight[:, width:])
 
 
 class Head(nn.Module):
@@ -151,6 +161,9 @@ class GlintIQA(nn.Module):
         self.attentions = nn.ModuleList(ChannelAttention(tokens, config) for _ in config.tapped_blocks)
         self.interactions = nn.ModuleList(SpatialInteraction(width) for _ in config.tapped_blocks)
         self.head = Head(width, config)
+        if config.gentle_start:
+            for part in (self.local_attention, *self.attentions, *self.interactions):
+                part.start_gently()
 
     def forward(self, crops: Tensor) -> Tensor:
         """Score crops, (B, 3, 224, 224) in [0, 1] -> (B,) on the scale of the labels, higher is better."""

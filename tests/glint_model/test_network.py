@@ -19,7 +19,7 @@ TINY = GlintConfig.tiny()
 def lively(config: GlintConfig, seed: int = 0) -> GlintIQA:
     """A network none of whose tensors hides behind a zero, a one or a flat attention."""
     torch.manual_seed(seed)
-    model = GlintIQA(config)
+    model = GlintIQA(replace(config, gentle_start=False))
     for name, tensor in model.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)
@@ -194,6 +194,25 @@ def test_gradients_reach_every_parameter_that_is_trained(config):
             assert parameter.grad.abs().max() > 0, name
         else:
             assert parameter.grad is None, name
+
+
+def test_a_gentle_start_begins_with_the_local_branch_alone():
+    model = GlintIQA(TINY).eval()
+    crops = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        running = model.local_projection(model.local_features(2 * crops - 1).transpose(1, 2))
+        torch.testing.assert_close(model(crops), model.head(running.transpose(1, 2)), rtol=0, atol=1e-5)
+
+
+def test_a_gentle_start_ends_with_gradients_everywhere():
+    torch.manual_seed(0)
+    model = GlintIQA(TINY).train()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.rand(4, 3, 224, 224)).square().sum().backward()
+        optimizer.step()
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 def statistics(model) -> dict[str, Tensor]:
