@@ -125,6 +125,7 @@ def trained_rate(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int, wa
     on_gpu = fabric.device.type == "cuda"
     recipe = make_recipe(config, Data(rows, rows.take(slice(0, 0)), {"kind": "benchmark"}), 1, defer=on_gpu)
     workers = choose_workers(config.workers, fabric.device.type)
+    threads = torch.get_num_threads()
     share_cores(workers, fabric)
     # More than are taken, or the last ones would find the workers idle.
     batches = iterate(recipe, range(warm + steps + 64), workers)
@@ -134,6 +135,7 @@ def trained_rate(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int, wa
         return rate(make_learner(config, fabric), batches, config, steps, warm)
     finally:
         batches.close()  # type: ignore[attr-defined] # both are generators
+        torch.set_num_threads(threads)
 
 
 def time_parts(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int) -> dict[str, float]:

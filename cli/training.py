@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from glint_model.train import Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_SAME_SIGNAL = 2.0  # seconds
 FILE = click.Path(path_type=Path)
 
 
@@ -94,17 +96,25 @@ def tell(line: str) -> None:
 
 @contextmanager
 def stop_after_step() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C or SIGTERM end the step and save; the second ends at once.
+    """Let the first Ctrl-C or SIGTERM end the step and save; a later one ends at once.
+
+    Not one within two seconds: `timeout` and terminals may send a signal twice, to the process and to its group.
 
     Yields:
         Tells whether a signal has come. When the block is left after one, it acts as it would have.
     """
     arrived: list[int] = []
+    first = 0.0
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: FrameType | None) -> None:
-        arrived.append(number)
-        restore()
+        nonlocal first
+        if not arrived:
+            arrived.append(number)
+            first = time.monotonic()
+        elif time.monotonic() - first > _SAME_SIGNAL:
+            restore()
+            signal.raise_signal(number)
 
     def restore() -> None:
         for name, handler in before.items():
