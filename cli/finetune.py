@@ -30,7 +30,7 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     """
     from glint_model.checkpoint import load_weights
     from glint_model.datasets import load_dataset
-    from glint_model.rows import rated_rows
+    from glint_model.rated_rows import rated_rows
     from glint_model.settings import resolve
     from glint_model.train import train
 

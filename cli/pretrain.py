@@ -23,8 +23,8 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     A run that was stopped goes on when the same command is given again. With
     several GPUs, start it with torchrun.
     """
-    from glint_model.rows import read_manifest_rows, synthetic_rows
-    from glint_model.runs import find_build
+    from glint_model.manifest_rows import find_build, read_manifest_rows
+    from glint_model.rows import synthetic_rows
     from glint_model.settings import resolve
     from glint_model.train import train
 

@@ -1,5 +1,6 @@
 """What `pretrain` and `finetune` share: options, the settings file, signals, the report."""
 
+import os
 import signal
 import sys
 import time
@@ -131,7 +132,9 @@ def stop_after_step() -> Iterator[Callable[[], bool]]:
 
 
 def show_report(report: "Report") -> None:
-    """Print what a run ended with, and what to type next."""
+    """Print what a run ended with; of the processes of torchrun, the first one does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     weights = report.out / "last.safetensors"
     if report.resumed == report.steps:
         click.echo(f"{report.out} is complete: {count(report.steps)} steps")

@@ -172,9 +172,9 @@ class Batches(Dataset[Any]):
     def _pixels(self, row: int, batch: Batch) -> Pixels:
         """Make or read the whole image of a row."""
         rows = self._recipe.rows
-        if self._recipe.pixels == "disk" and rows.files:
+        if self._recipe.pixels == "disk" and len(rows.files):
             started = time.perf_counter()
-            pixels: Pixels = read_photo(rows.files[row]).pixels
+            pixels: Pixels = read_photo(rows.file(row)).pixels
             batch.seconds["decode"] += time.perf_counter() - started
             return pixels
         photo = self._photo(row, batch)

@@ -107,8 +107,7 @@ class Learner:
         decay = min(self._config.ema, (1 + step) / (10 + step))
         new: list[Tensor] = [*self.model.parameters()]
         torch._foreach_lerp_([*average.parameters()], new, 1 - decay)
-        for kept, current in zip(average.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(current)
+        torch._foreach_copy_([*average.buffers()], [*self.model.buffers()])
 
     def is_finite(self) -> bool:
         """Tell whether all weights are numbers."""

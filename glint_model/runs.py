@@ -24,7 +24,7 @@ import safetensors.torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from glint_label.errors import InputError, OutputError, StateError
+from glint_label.errors import OutputError, StateError
 from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
 from glint_model.checkpoint import load_weights, save_state
 from glint_model.config import GlintConfig
@@ -217,20 +217,6 @@ def lock_run(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def find_build(root: Path = Path("manifests")) -> Path:
-    """Find the only build below a folder.
-
-    Raises:
-        InputError: There is none, or more than one.
-    """
-    builds = sorted(path.parent for path in root.glob("*/run.json"))
-    if not builds:
-        raise InputError(f"no build below {root}; make one with `glint-label build`, or name it with --manifest")
-    if len(builds) > 1:
-        raise InputError(f"{len(builds)} builds below {root}: {', '.join(map(str, builds))}; choose with --manifest")
-    return builds[0]
 
 
 def _only_temporaries(content: set[str]) -> bool:

@@ -10,7 +10,7 @@ from glint_model.devices import over_processes
 from glint_model.metrics import pearson, spearman
 from glint_model.network import GlintIQA
 
-_IMAGES = 8  # of a batch
+_IMAGES = 32  # of a batch
 
 
 class Validation:

@@ -13,8 +13,9 @@ from glint_label.render import render_build
 from glint_model.crops import CROP, continued
 from glint_model.data import Recipe, iterate
 from glint_model.develop import develop
+from glint_model.manifest_rows import read_manifest_rows
 from glint_model.order import Order, draw_crops
-from glint_model.rows import read_manifest_rows, synthetic_rows
+from glint_model.rows import synthetic_rows
 
 
 def batches(recipe: Recipe, count: int = 3, workers: int = 0):
