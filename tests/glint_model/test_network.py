@@ -237,6 +237,17 @@ def test_frozen_batchnorm_uses_its_statistics_and_keeps_them():
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
+def test_scores_are_not_rounded_to_half_precision():
+    model = lively(TINY).eval()
+    with torch.no_grad():
+        model.head.score.bias.fill_(4)
+        crops = torch.rand(4, 3, 224, 224)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model(crops)
+        assert scores.dtype == torch.float32
+        torch.testing.assert_close(scores, model(crops), rtol=0, atol=5e-3)
+
+
 def test_other_backbones_fit():
     config = replace(
         GlintConfig.base(),
