@@ -1,6 +1,7 @@
 """Agreement with opinions: known values, invariances, honest NaN, intervals over contents."""
 
 import warnings
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from glint_label.errors import InputError
+from glint_model import metrics
 from glint_model.metrics import MEASURES, Logistic, content_splits, fit_logistic, intervals, measure
 
 
@@ -90,6 +92,15 @@ def test_few_images_have_correlations_but_no_fit():
     assert np.isnan(found.plcc_fitted)
     assert np.isnan(found.rmse_fitted)
     assert "no logistic fit of fewer than 6" in found.warning
+
+
+def test_a_fit_that_does_not_converge_is_nan_with_a_reason(rated, monkeypatch):
+    monkeypatch.setattr(metrics, "least_squares", partial(metrics.least_squares, max_nfev=1))
+    found = measure(*rated)
+    assert np.isnan([found.plcc_fitted, found.rmse_fitted]).all()
+    assert found.warning == "the logistic fit did not converge"
+    assert found.srocc > 0.9
+    assert np.isnan(intervals(*rated, range(400), ["plcc_fitted"], resamples=5)["plcc_fitted"]).all()
 
 
 @pytest.mark.parametrize(
