@@ -122,8 +122,9 @@ def _sums(first: Floats, second: Floats, rated: NDArray[np.bool_]) -> Floats:
     """What a correlation needs of each anchor, (anchors, 6): count, sums, squares, products; centred for accuracy."""
     count = max(1, int(rated.sum()))
     one, two = (np.where(rated, values - values[rated].sum() / count, 0) for values in (first, second))
-    parts: Floats = np.stack([rated, one, two, one * one, two * two, one * two]).astype(np.float64)
-    return parts.sum(axis=2).T
+    parts = np.stack([rated, one, two, one * one, two * two, one * two]).astype(np.float64)
+    sums: Floats = parts.sum(axis=2).T
+    return sums
 
 
 def _correlation(sums: Floats) -> Floats:

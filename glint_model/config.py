@@ -8,7 +8,7 @@ from typing import Any
 from glint_label.errors import UsageError
 
 # Settings that change what training does, not what the weights mean.
-OF_TRAINING = ("frozen_vit_blocks", "frozen_cnn_stages", "frozen_batchnorm", "dropout")
+OF_TRAINING = ("frozen_vit_blocks", "frozen_cnn_stages", "frozen_batchnorm", "dropout", "gentle_start")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class GlintConfig:
         frozen_vit_blocks: That many blocks and the patch embedding are not trained; 0 trains all.
         frozen_cnn_stages: The stem and that many stages are not trained; 0 trains all. As published, their
             BatchNorm statistics move on all the same.
+        gentle_start: Begin with every integration step passing the running features on as they are, its attention
+            silent, so that the local branch learns from the first step; helps when the backbones are random.
         frozen_batchnorm: Use the running statistics in training too, and leave them as they are.
 
     Raises:
@@ -44,6 +46,7 @@ class GlintConfig:
     dropout: float = 0.5
     frozen_vit_blocks: int = 5
     frozen_cnn_stages: int = 2
+    gentle_start: bool = False
     frozen_batchnorm: bool = False
 
     def __post_init__(self) -> None:
@@ -75,7 +78,7 @@ class GlintConfig:
         """1.7 million parameters, trained from random weights on a laptop.
 
         It leaves the published network where that helps a short training: patches of 32 px (49 tokens), sharper
-        attention in its own layout, less dropout, nothing frozen.
+        attention in its own layout, less dropout, a gentle start, nothing frozen.
         """
         return cls(
             vit="vit_small_patch32_224",
@@ -88,6 +91,7 @@ class GlintConfig:
             dropout=0.1,
             frozen_vit_blocks=0,
             frozen_cnn_stages=0,
+            gentle_start=True,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -97,6 +97,10 @@ class ChannelAttention(nn.Module):
         y = self.norm(dropout(y, self.dropout, self.training))  # (B, C, N)
         return x + y  # (B, C, N)
 
+    def start_gently(self) -> None:
+        """Hand the input on as it is, until training finds a use for the attention."""
+        nn.init.zeros_(self.norm.weight)
+
 
 class SpatialInteraction(nn.Module):
     """SIEM: one 3 x 3 convolution over the grid of tokens, two feature sets in, one out."""
@@ -112,6 +116,12 @@ class SpatialInteraction(nn.Module):
         joined: Tensor = self.conv(grid)  # (B, D, 14, 14)
         return joined.flatten(2)  # (B, D, N)
 
+    def start_gently(self) -> None:
+        """Hand the second half of the input, the running features, on as they are."""
+        width = self.conv.out_channels
+        nn.init.zeros_(self.conv.weight)
+        nn.init.dirac_(self.conv.weight[:, width:])
+
 
 class Head(nn.Module):
     """Mean over the tokens, two layers, one unbounded score."""
@@ -125,8 +135,9 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, N) -> (B,)."""
         x = gelu(self.hidden(x.mean(dim=2)))  # (B, D)
-        score: Tensor = self.score(dropout(x, self.dropout, self.training))  # (B, 1)
-        return score[:, 0]  # (B,)
+        x = dropout(x, self.dropout, self.training)
+        # Not self.score(x): under autocast a linear layer's output is bfloat16, whose steps at 4 are 0.03.
+        return (x * self.score.weight[0]).sum(dim=1) + self.score.bias  # (B,)
 
 
 class GlintIQA(nn.Module):
@@ -151,6 +162,9 @@ class GlintIQA(nn.Module):
         self.attentions = nn.ModuleList(ChannelAttention(tokens, config) for _ in config.tapped_blocks)
         self.interactions = nn.ModuleList(SpatialInteraction(width) for _ in config.tapped_blocks)
         self.head = Head(width, config)
+        if config.gentle_start:
+            for part in (self.local_attention, *self.attentions, *self.interactions):
+                part.start_gently()
 
     def forward(self, crops: Tensor) -> Tensor:
         """Score crops, (B, 3, 224, 224) in [0, 1] -> (B,) on the scale of the labels, higher is better."""

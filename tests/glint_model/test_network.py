@@ -19,7 +19,7 @@ TINY = GlintConfig.tiny()
 def lively(config: GlintConfig, seed: int = 0) -> GlintIQA:
     """A network none of whose tensors hides behind a zero, a one or a flat attention."""
     torch.manual_seed(seed)
-    model = GlintIQA(config)
+    model = GlintIQA(replace(config, gentle_start=False))
     for name, tensor in model.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)
@@ -196,6 +196,25 @@ def test_gradients_reach_every_parameter_that_is_trained(config):
             assert parameter.grad is None, name
 
 
+def test_a_gentle_start_begins_with_the_local_branch_alone():
+    model = GlintIQA(TINY).eval()
+    crops = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        running = model.local_projection(model.local_features(2 * crops - 1).transpose(1, 2))
+        torch.testing.assert_close(model(crops), model.head(running.transpose(1, 2)), rtol=0, atol=1e-5)
+
+
+def test_a_gentle_start_ends_with_gradients_everywhere():
+    torch.manual_seed(0)
+    model = GlintIQA(TINY).train()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.rand(4, 3, 224, 224)).square().sum().backward()
+        optimizer.step()
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
+
+
 def statistics(model) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.named_buffers() if "running" in name}
 
@@ -216,6 +235,17 @@ def test_frozen_batchnorm_uses_its_statistics_and_keeps_them():
     assert all(torch.equal(before[name], value) for name, value in statistics(model).items())
     alone = torch.cat([model(crop[None]) for crop in crops])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+def test_scores_are_not_rounded_to_half_precision():
+    model = lively(TINY).eval()
+    with torch.no_grad():
+        model.head.score.bias.fill_(4)
+        crops = torch.rand(4, 3, 224, 224)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model(crops)
+        assert scores.dtype == torch.float32
+        torch.testing.assert_close(scores, model(crops), rtol=0, atol=5e-3)
 
 
 def test_other_backbones_fit():

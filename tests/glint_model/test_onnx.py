@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from glint_label.errors import OutputError
 from glint_model import GlintConfig, GlintIQA
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs glint-label[onnx]")
@@ -36,11 +35,3 @@ def test_scores_of_the_full_size_agree(tmp_path):
     from glint_model.onnx import export_onnx
 
     assert export_onnx(GlintIQA(GlintConfig.paper()), tmp_path / "glint.onnx") < 1e-4
-
-
-def test_a_place_that_cannot_be_written_is_named(model, tmp_path):
-    from glint_model.onnx import export_onnx
-
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file"):
-        export_onnx(model, tmp_path / "file" / "glint.onnx")
