@@ -41,4 +41,4 @@ bench-gpu: install
 	$(BIN)/python benchmarks/train.py --device cuda
 
 clean:
-	rm -rf .venv .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-input
+	rm -rf .venv .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-photos

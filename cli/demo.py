@@ -21,20 +21,21 @@ from glint_label.summary import summarise
 def demo(out: Path, workers: int | None) -> None:
     """Do the whole job offline, on the photos that come with scikit-image.
 
-    Its ratings are SSIM scores that the demo computes itself, not human ones.
-    An earlier demo in the same folder is replaced.
+    The labels are of human origin: they come from the model of KADID-10k's
+    ratings that ships with this program. An earlier demo in the same folder
+    is replaced.
     """
-    from glint_label.demo import NOTE, run_demo
+    from glint_label.demo import run_demo
 
     processes = (os.cpu_count() or 1) if workers is None else workers
     made = run_demo(out, processes, show_progress)
     show(summarise(out))
-    click.echo(f"\n{NOTE}\n")
-    click.echo("What was made")
+    click.echo("\nWhat was made")
     click.echo(f"  {out}/shards/00000/metadata.csv   one row per image: label, its error, its recipe")
     click.echo(f"  {out}/references.csv              one row per photo: its neighbours among the anchors")
-    click.echo(f"  {made.source}/ratings.csv   the demo's ratings, in the layout for your own")
+    click.echo(f"  {out}/audit.json                  how well such labels agree with human ratings")
     click.echo("\nWhat to type next")
     click.echo(f"  glint-label render {out} --reference coffee.png --levels 5   see the pixels")
-    click.echo("  glint-label doctor                        is this machine ready for the real job?")
-    click.echo("  glint-label build --refs YOUR_PHOTOS --source kadid10k --source-dir KADID10K")
+    click.echo(f"  glint-label pretrain --manifest {out} --preset default-tiny --steps 50   train on them")
+    click.echo("  glint-label build --refs YOUR_PHOTOS --source kadid10k --embedder statistics   your own, offline")
+    click.echo(f"The photos are in {made.photos}.")

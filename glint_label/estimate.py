@@ -10,6 +10,8 @@ import numpy as np
 from glint_label.errors import ImageError
 from glint_label.images import Photo, encode_image, read_photo
 from glint_label.plan import Plan
+from glint_label.transfer import make_transfer
+from glint_label.visibility import measure_visibility
 
 _SAMPLE = 8
 # Bytes of a row of metadata.csv without the reference's name, which it holds once, and the anchor's.
@@ -49,6 +51,8 @@ def estimate(plan: Plan) -> dict[str, Any]:
     rows = references * len(plan.cells)
     processes = max(1, config.workers)
     seconds = references * max(opened / processes, embedded) + rows * _ROW_SECONDS / processes
+    if photos and make_transfer(config.transfer, config.k).uses_visibility:
+        seconds += references * _sample_visibility(plan, photos[0]) / processes
     pixel_bytes = 0.0
     if config.images != "none" and photos:
         seconds_an_image, bytes_an_image = _sample_pixels(plan, photos[0])
@@ -80,6 +84,14 @@ def _sample_pixels(plan: Plan, photo: Photo) -> tuple[float, float]:
     for name in distortions:
         size += len(encode_image(distort(photo.pixels, name, 3), plan.config.suffix))
     return (time.perf_counter() - started) / len(distortions), size / len(distortions)
+
+
+def _sample_visibility(plan: Plan, photo: Photo) -> float:
+    """Measure one photo's middle levels and scale up to all cells: seconds a photo."""
+    cells = [cell for cell in plan.cells if cell[1] == 3] or plan.cells[:1]
+    started = time.perf_counter()
+    measure_visibility(photo.pixels, cells, [0] * len(cells))
+    return (time.perf_counter() - started) * len(plan.cells) / len(cells)
 
 
 def _free_bytes(folder: Path) -> int | None:

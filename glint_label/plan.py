@@ -95,9 +95,10 @@ def _shipped_model(config: BuildConfig) -> ShippedModel | None:
     Raises:
         SourceError: It could not leave out what was asked to be left out.
     """
+    asked = config.source_dir == shipped_path()
     there = config.source_dir is not None or any(place.is_dir() for place in source_places(config.source))
     fits = config.source == SHIPPED_SOURCE and config.embedder == SHIPPED_EMBEDDER
-    if there or not fits or config.transfer not in SHIPPED_TRANSFERS:
+    if (there and not asked) or not fits or config.transfer not in SHIPPED_TRANSFERS:
         return None
     if config.exclude_anchors:
         raise SourceError(

@@ -21,6 +21,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what is measured on anchors out of the user's cache, and the user's cache out of the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def make_photo(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
     """Draw something with edges, texture and colour: uint8 (height, width, 3)."""
     rng = np.random.default_rng(seed)

@@ -352,7 +352,7 @@ def _gather(
             "feature_rows": feature_rows,
             "feature_columns": feature_columns,
             "leverage": leverages.astype(np.float16),
-            "noise": parts["noise"].astype(np.float32),
+            "noise": np.maximum(parts["noise"], _NO_VARIANCE).astype(np.float32),
             "novelty_variance": parts["novelty"].astype(np.float32),
             "leverage_variance": parts["leverage"].astype(np.float32),
         },

@@ -1,15 +1,20 @@
 """The demo, and the example of its output that is committed."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from glint_label.demo import ANCHORS, NOTE, run_demo
+from glint_label.demo import run_demo
 from glint_label.summary import summarise
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
+# Labels are made of logarithms and exponentials, whose last bit depends on the processor: numbers with a fraction may
+# differ a little from one machine to another, and then the hashes of their files do; nothing else may.
+NUMBERS = re.compile(r"-?\d+\.\d+")
+HASHES = re.compile(r'"(metadata|references)\.csv": "[0-9a-f]{64}"')
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +30,24 @@ def test_the_committed_example_is_what_the_demo_writes(demo):
         pytest.skip("needs the git checkout")
     assert any(name.endswith("metadata.csv") for name in committed)
     for name in committed:
-        made = demo.report.out.parent / name
-        assert made.read_bytes() == (MANIFESTS / name).read_bytes(), f"{name}: run `make demo` and commit what changed"
+        made = (demo.report.out.parent / name).read_text()
+        kept = (MANIFESTS / name).read_text()
+        note = f"{name}: run `make demo` and commit what changed"
+        assert HASHES.sub("", NUMBERS.sub("#", made)) == HASHES.sub("", NUMBERS.sub("#", kept)), note
+        numbers = [[float(number) for number in NUMBERS.findall(text)] for text in (made, kept)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=2e-3), note
 
 
-def test_the_demo_says_what_its_ratings_are(demo):
-    assert "NOT HUMAN" in NOTE
-    assert json.loads((demo.report.out / "run.json").read_text())["ratings_note"] == NOTE
-    assert NOTE in (demo.report.out / "README.md").read_text()
-    assert "not human" in (MANIFESTS.parent / "README.md").read_text().lower()
+def test_the_demo_says_where_its_labels_come_from(demo):
+    run = json.loads((demo.report.out / "run.json").read_text())
+    assert run["config"]["ratings"] == "shipped label model"
+    assert "model of human ratings" in run["ratings_note"]
+    card = (demo.report.out / "README.md").read_text()
+    assert run["ratings_note"] in card
+    audit = json.loads((demo.report.out / "audit.json").read_text())
+    srocc = {row["transfer"]: row["srocc"] for row in audit["rows"]}
+    assert srocc["gp"] > srocc["cell-mean"] > srocc["top1"]
+    assert f"{srocc['gp']:.3f}" in card
 
 
 def test_the_demo_is_whole_and_flags_its_stereo_pair(demo):
@@ -41,8 +55,7 @@ def test_the_demo_is_whole_and_flags_its_stereo_pair(demo):
     assert figures["problems"] == []
     assert figures["references"] == 9
     same = {row["ref_file_name"]: row["of"] for row in figures["near_duplicates"]}
-    assert same.pop("motorcycle_right.png") == "motorcycle_left.png"
-    assert same == {name: f"anchor:anchors/{Path(name).stem}.png" for name in ANCHORS}  # they are its photos, reduced
+    assert same == {"motorcycle_right.png": "motorcycle_left.png"}
 
 
 def test_the_readme_names_every_file_of_the_tree():

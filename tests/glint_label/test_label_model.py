@@ -1,0 +1,109 @@
+"""The model that ships: labels without the dataset, the figures inside it, and no ratings to be read back."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from glint_label.config import BuildConfig
+from glint_label.errors import SourceError
+from glint_label.label_model import read_model, shipped_path
+from glint_label.manifest import read_manifest
+from glint_label.pipeline import build
+from glint_label.plan import make_plan
+from glint_label.sources import load_source
+from tests.conftest import save_photos
+
+
+@pytest.fixture(scope="module")
+def model():
+    return read_model(shipped_path())
+
+
+def config_of(refs, out, **options):
+    return BuildConfig(refs=refs, out=out, embedder="statistics", workers=0, **options)
+
+
+@pytest.fixture
+def empty_place(tmp_path, monkeypatch):
+    """A working folder and a home without KADID-10k."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLINT_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_labels_come_without_the_dataset(empty_place):
+    refs = save_photos(empty_place / "refs", ["a.png", "b.png"])
+    build(config_of(refs, empty_place / "out", transfer="gp-content"))
+    rows = read_manifest(empty_place / "out")
+    assert len(rows) == 250
+    assert rows["mos"].between(1, 5).all()
+    assert rows["anchor"].str.fullmatch(r"I\d\d").all()
+    means = rows.groupby("dist_level")["mos"].mean()
+    assert means[1] > means[3] > means[5]
+    run = json.loads((empty_place / "out" / "run.json").read_text())
+    assert run["config"]["ratings"] == "shipped label model"
+    audit = json.loads((empty_place / "out" / "audit.json").read_text())
+    assert "gp-content" in {row["transfer"] for row in audit["rows"]}
+
+
+def test_the_figures_of_the_audit_are_inside(model):
+    rows = {row["transfer"]: row for row in model.facts["audit"]["rows"]}
+    assert rows["gp"]["srocc"] >= 0.960
+    assert rows["gp"]["rmse"] <= 0.300
+    assert 0.87 <= rows["gp"]["coverage90"] <= 0.93
+    assert rows["gp"]["srocc"] > rows["gp-content"]["srocc"] > rows["cell-mean"]["srocc"] > rows["top1"]["srocc"]
+    assert len(model.facts["ratings_sha256"]) == 64
+
+
+def test_it_is_small_and_of_low_rank(model):
+    assert os.path.getsize(shipped_path()) < 600_000
+    arrays = model.models["gp"].arrays
+    numbers = sum(arrays[name].size for name in ("means", "content_rows", "content_columns", "feature_rows", "feature_columns"))
+    assert numbers < 80 * 125  # fewer than the ratings that they were learnt from
+    assert arrays["content_rows"].shape[1] <= 20
+
+
+def test_a_held_out_anchor_needs_the_ratings(empty_place):
+    refs = save_photos(empty_place / "refs", ["a.png"])
+    with pytest.raises(SourceError, match="--exclude-anchors needs the ratings of kadid10k"):
+        make_plan(config_of(refs, empty_place / "out", exclude_anchors=("I13",)))
+
+
+def test_another_embedder_or_transfer_says_what_it_needs(empty_place):
+    refs = save_photos(empty_place / "refs", ["a.png"])
+    with pytest.raises(SourceError, match="kadid10k was not found"):
+        make_plan(config_of(refs, empty_place / "out", transfer="top1"))
+
+
+def test_a_damaged_model_is_one_line(tmp_path):
+    broken = tmp_path / "kadid10k.safetensors"
+    broken.write_bytes(shipped_path().read_bytes()[:1000])
+    with pytest.raises(SourceError, match="not a readable label model"):
+        read_model(broken)
+
+
+def test_its_labels_are_those_of_the_dataset_it_was_fitted_on(shared, empty_place):
+    refs = save_photos(empty_place / "refs", ["a.png", "b.png", "c.png"])
+    root = shared / "data" / "kadid10k"
+    assert load_source("kadid10k", root, allow_missing_anchors=True).missing_anchors == ("I04",)
+    build(config_of(refs, empty_place / "out", transfer="gp-content"))
+    dataset = {"source_dir": root, "allow_missing_anchors": True}
+    build(config_of(refs, empty_place / "from_dataset", transfer="gp-content", **dataset))
+    shipped, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
+    np.testing.assert_allclose(shipped["mos"], fitted["mos"], atol=2e-3)
+    np.testing.assert_allclose(shipped["mos_std"], fitted["mos_std"], atol=2e-3)
+
+
+def test_no_rating_can_be_read_back(shared, model):
+    """Labels of the anchors themselves are no nearer to their ratings than a smooth fit is."""
+    source = load_source("kadid10k", shared / "data" / "kadid10k", allow_missing_anchors=True)
+    from glint_label.embed.statistics import StatisticsEmbedder
+
+    vectors = StatisticsEmbedder().normalise(model.anchors.vectors, model.anchors.vectors)
+    labels = model.models["gp-content"].label(vectors)
+    errors = labels.mos - source.scores(source.cells)
+    assert np.sqrt((errors**2).mean()) > 0.2
+    assert (np.abs(errors) < 0.005).mean() < 0.05

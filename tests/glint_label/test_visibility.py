@@ -1,0 +1,84 @@
+"""Visibility features: nothing changed is nothing seen, more is more, and the cost is bounded."""
+
+import numpy as np
+import pytest
+
+from glint_label.anchors import anchor_visibility, cell_seeds
+from glint_label.manifest import recipe_seeds
+from glint_label.sources import load_source
+from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
+from glint_label.visibility import FEATURES, WINDOW, measure_visibility
+from tests.conftest import make_photo
+
+PHOTO = make_photo(3, 160, 120)
+CELLS = [(name, level) for name in ("gaussian_blur", "jpeg", "white_noise", "color_diffusion") for level in (1, 3, 5)]
+
+
+def column(features, name):
+    return features[..., FEATURES.index(name)].astype(float)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return measure_visibility(PHOTO, CELLS, [1] * len(CELLS)).reshape(4, 3, len(FEATURES))
+
+
+def test_stronger_distortions_show_more(features):
+    for name in ("ssim_0", "structure_1", "gradient_similarity_1"):
+        assert (np.diff(column(features, name)[:3], axis=1) > 0).all(), name
+    assert (np.diff(column(features, "chroma_difference")[3]) > 0).all()
+
+
+def test_blur_loses_gradients_and_noise_gains_them(features):
+    assert column(features, "gradient_ratio_0")[0, 2] < -0.3
+    assert column(features, "gradient_ratio_0")[2, 2] > 0.05
+    assert column(features, "color_noise")[3, 2] > column(features, "color_noise")[0, 2]
+
+
+def test_a_distortion_that_changes_nothing_is_not_seen():
+    flat = np.full((96, 96, 3), 128, dtype=np.uint8)
+    (row,) = measure_visibility(flat, [("gaussian_blur", 5)], [1])
+    assert column(row, "error_0") == pytest.approx(np.log(1e-4), abs=0.01)
+    assert column(row, "unchanged") == 1
+    assert np.isfinite(row.astype(float)).all()
+
+
+def test_every_distortion_has_finite_features_but_the_slow_one():
+    cells = [(name, 3) for name in DISTORTIONS]
+    features = measure_visibility(PHOTO, cells, [1] * len(cells))
+    finite = np.isfinite(features.astype(float)).all(axis=1)
+    assert [name for (name, _), good in zip(cells, finite, strict=True) if not good] == ["denoise"]
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_of_a_large_photo_the_middle_is_measured(upright):
+    wide = make_photo(5, 700, 500)
+    top, left = (500 - WINDOW[0]) // 2, (700 - WINDOW[1]) // 2
+    middle = wide[top : top + WINDOW[0], left : left + WINDOW[1]]
+    if upright:
+        wide, middle = wide.swapaxes(0, 1).copy(), middle.swapaxes(0, 1).copy()
+    cells, seeds = [("jpeg", 4)], [1]
+    np.testing.assert_array_equal(
+        measure_visibility(wide, cells, seeds), measure_visibility(middle, cells, seeds)
+    )
+
+
+def test_seeds_are_those_of_the_recipes():
+    cells = [("jpeg", 2), ("white_noise", 5)]
+    seeds = recipe_seeds("a.png", 7, len(DISTORTIONS) * len(LEVELS))
+    expected = [seeds[DISTORTIONS.index(name) * 5 + level - 1] for name, level in cells]
+    assert cell_seeds("a.png", 7, cells) == expected
+
+
+def test_anchors_are_measured_once_and_again_when_their_file_changes(rated, monkeypatch):
+    source = load_source("custom", rated, mos_range=(1, 5))
+    first = anchor_visibility(source, source.cells, 0)
+    assert first.shape == (5, 10, len(FEATURES))
+    with monkeypatch.context() as patch:
+        patch.setattr("glint_label.anchors.measure_visibility", None)  # a second measurement would fail
+        np.testing.assert_array_equal(anchor_visibility(source, source.cells, 0), first)
+    anchor = next(iter(source.anchors.values()))
+    anchor.write_bytes(list(source.anchors.values())[1].read_bytes())
+    changed = anchor_visibility(source, source.cells, 0)
+    assert (changed[0] != first[0]).any()
+    np.testing.assert_array_equal(changed[1:], first[1:])
