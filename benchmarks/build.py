@@ -136,6 +136,7 @@ def child_given(folder: str, references: str) -> None:
         measured = Measured(
             names=shard.names,
             vectors=rng.normal(size=(len(shard.names), DIMENSIONS)).astype(np.float32),
+            fingerprints=rng.integers(0, 256, (len(shard.names), 16), dtype=np.uint8),
             sha256=("0" * 64,) * len(shard.names),
             sizes=np.full((len(shard.names), 2), 512),
             failures=(),
@@ -202,7 +203,7 @@ def _plan(folder: Path, references: int):
     cells, left_out = makeable_cells(source)
     names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
     embedder = make_embedder("statistics", [])
-    settings = settings_of(config, names, source, embedder.describe())
+    settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
     return Plan(config, source, cells, left_out, names, make_shards(names, folder), embedder, settings)
 
 

@@ -39,6 +39,12 @@ def parse_anchors(_: click.Context, __: click.Parameter, value: str | None) -> t
     callback=parse_anchors,
     help="Keep these anchors out of every label.",
 )
+@click.option(
+    "--exclude-near",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Give no labels to near-duplicates of images in DIR.",
+)
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for custom.")
 @click.option(
     "--embedder",
@@ -97,12 +103,14 @@ def show_estimate(figures: dict[str, Any]) -> None:
 def show_report(report: BuildReport) -> None:
     """Print what a build ended with, and what to type next."""
     counts = report.counts
-    labelled = counts["references"] - counts["abstained"]
+    labelled = counts["references"] - counts["abstained"] - counts["excluded"]
     click.echo(f"{count(counts['rows'])} rows for {count(labelled)} photos in {report.out}", nl=False)
     click.echo(f" ({duration(report.seconds)}, {count(counts['shards'])} shards", nl=False)
     click.echo(f", {count(report.resumed)} of them from before)" if report.resumed else ")")
     if counts["abstained"]:
         click.echo(f"  {count(counts['abstained'])} photos got no labels: less similar than --min-similarity")
+    if counts["excluded"]:
+        click.echo(f"  {count(counts['excluded'])} photos got no labels: near-duplicates of --exclude-near's")
     if counts["failed"]:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.failures.items())
         click.echo(f"  {count(counts['failed'])} photos could not be used ({reasons}): see shards/*/failed.csv")

@@ -12,6 +12,7 @@ from glint_label.errors import StateError
 from glint_label.summary import summarise
 
 _SHOWN = 5
+_STD = "error to be expected"
 
 
 @click.command()
@@ -38,21 +39,27 @@ def show(figures: dict[str, Any]) -> None:
     for name, value in _overview(figures):
         click.echo(f"  {name:<13} {value}")
     if figures["distortions"]:
-        click.echo(f"\nMean label per level, {_range(figures)}, and the error to be expected of one label")
+        click.echo(f"\nMean label per level, {_range(figures)}; spread over photos;")
+        click.echo(f"+- {_STD} of one label")
         click.echo(_distortions(figures))
-        click.echo("\nLabels")
-        click.echo(_histogram(figures["labels"]))
+        labels = figures["labels"]
+        click.echo(
+            f"\nLabels: mean {labels['mean']:.2f}, deviation {labels['std']:.2f}, {_STD} {labels['mos_std']:.2f}"
+        )
+        click.echo(_histogram(labels))
     if figures["similarity_quartiles"]:
         click.echo("\nSimilarity to the nearest anchor")
         names = ("least", "quarter", "median", "three quarters", "most")
         click.echo(
             "  " + ", ".join(f"{n} {v:.3f}" for n, v in zip(names, figures["similarity_quartiles"], strict=True))
         )
-        hubs = ", ".join(f"{hub['anchor']} {count(hub['references'])}" for hub in figures["hubs"])
-        click.echo(
-            f"  nearest anchor of the most photos: {hubs} ({figures['anchors_used']} anchors are anyone's nearest)"
-        )
-    _list("Near-duplicates", [f"{row['ref_file_name']} of {row['of']}" for row in figures["near_duplicates"]])
+        click.echo(_histogram(figures["similarity"]))
+        _support(figures)
+    if figures["hubs"]:
+        _hubs(figures)
+    of = figures["near_duplicate_counts"]
+    title = f"Near-duplicates: {of['references']} of photos, {of['anchors']} of anchors, {of['excluded']} excluded"
+    _list(title, [f"{row['ref_file_name']} of {row['of']}" for row in figures["near_duplicates"]])
     _list("Abstained: no anchor is similar enough", figures["abstained"])
     failures = [f"{row['ref_file_name']}: {row['reason']}, {row['message']}" for row in figures["failures"]]
     _list("Failures", failures)
@@ -68,7 +75,8 @@ def _range(figures: dict[str, Any]) -> str:
 
 
 def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    labelled = figures["references"] - len(figures["abstained"])
+    excluded = f"{count(len(figures['excluded']))} excluded, " if figures["excluded"] else ""
+    labelled = figures["references"] - len(figures["abstained"]) - len(figures["excluded"])
     splits = ", ".join(f"{count(number)} {name}" for name, number in figures["splits"].items())
     missing = f", without {', '.join(figures['missing_anchors'])}" if figures["missing_anchors"] else ""
     pixels = f"{count(figures['pixel_files'])} files" if figures["pixel_files"] else "none yet: `glint-label render`"
@@ -76,7 +84,7 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows", f"{count(figures['rows'])} ({splits})"),
         (
             "references",
-            f"{count(labelled)} labelled, {count(len(figures['abstained']))} abstained, "
+            f"{count(labelled)} labelled, {count(len(figures['abstained']))} abstained, {excluded}"
             f"{count(len(figures['failures']))} failed",
         ),
         ("source", f"{figures['source']}, {figures['anchors']} anchors{missing}"),
@@ -90,11 +98,12 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _distortions(figures: dict[str, Any]) -> str:
     levels = sorted({level for row in figures["distortions"] for level in row["mos_by_level"]})
-    header = ["distortion", *(f"L{level}" for level in levels), "+-", "rows"]
+    header = ["distortion", *(f"L{level}" for level in levels), "spread", "+-", "rows"]
     rows = [
         [
             f"{row['type']:>2} {row['name']}",
             *(f"{row['mos_by_level'][level]:.2f}" if level in row["mos_by_level"] else "" for level in levels),
+            f"{row['spread']:.2f}",
             f"{row['mos_std']:.2f}",
             count(row["rows"]),
         ]
@@ -110,6 +119,27 @@ def _histogram(labels: dict[str, list[float]]) -> str:
     for low, high, number in zip(labels["edges"][:-1], labels["edges"][1:], counts, strict=True):
         lines.append(f"  {low:5.2f} .. {high:5.2f}  {bar(number / most, 40):<40} {count(int(number)):>9}")
     return "\n".join(lines)
+
+
+def _support(figures: dict[str, Any]) -> None:
+    """Print the photos that no anchor resembles."""
+    if figures["supported_from"] is not None:
+        click.echo(
+            f"  {count(figures['unsupported'])} photos lie below {figures['supported_from']:.3f}, "
+            "which 95 % of the anchors reach\n  among themselves. The least supported:"
+        )
+    for row in figures["least_supported"]:
+        click.echo(f"  {row['similarity']:6.3f}  {row['ref_file_name']} (nearest: {row['anchor']})")
+
+
+def _hubs(figures: dict[str, Any]) -> None:
+    """Print how the photos spread over the anchors."""
+    click.echo(
+        f"\nNearest anchors: {figures['anchors_used']} are anyone's, {figures['anchors_never_nearest']} nobody's; "
+        f"as many as {figures['effective_anchors']:.1f} evenly used"
+    )
+    for hub in figures["hubs"]:
+        click.echo(f"  {count(hub['references']):>9}  {hub['share']:6.1%}  {hub['anchor']}")
 
 
 def _list(title: str, lines: list[str]) -> None:

@@ -10,8 +10,10 @@ import glint_label
 from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
+from glint_cli.evaluate import evaluate
 from glint_cli.inspect import inspect
 from glint_cli.render import render
+from glint_cli.score import score
 from glint_cli.verify import verify
 from glint_label.errors import GlintError
 
@@ -69,7 +71,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, verify, demo, doctor):
+for command in (build, inspect, render, verify, evaluate, score, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from typing import Any
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.errors import UsageError
 from glint_label.files import sha256_of
+from glint_label.fingerprint import PERHAPS_SAME_PICTURE, SAME_PICTURE
 from glint_label.sources import SOURCES, Source
 from glint_label.transfer import make_transfer
+from glint_label.watched import Watched, describe_watched
 
 IMAGES = ("none", "png", "webp")
 
@@ -32,6 +34,7 @@ class BuildConfig:
     source_dir: Path | None = None
     allow_missing_anchors: bool = False
     exclude_anchors: tuple[str, ...] = ()
+    exclude_near: Path | None = None
     mos_range: tuple[float, float] | None = None
     embedder: str = "clip"
     clip_model: str = DEFAULT_MODEL
@@ -73,7 +76,12 @@ class BuildConfig:
 
 
 def settings_of(
-    config: BuildConfig, references: Sequence[str], source: Source, embedder: dict[str, Any]
+    config: BuildConfig,
+    references: Sequence[str],
+    source: Source,
+    embedder: dict[str, Any],
+    near_duplicate: float,
+    watched: Sequence[Watched] = (),
 ) -> dict[str, Any]:
     """List what determines the output's bytes: the hashed part of a build.
 
@@ -82,6 +90,8 @@ def settings_of(
         references: Names of the photos.
         source: Its ratings and anchors are hashed.
         embedder: The embedder's own description, weights' hash included.
+        near_duplicate: Its threshold.
+        watched: Pictures that references are compared with; hashed.
     """
     listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
     anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
@@ -91,6 +101,8 @@ def settings_of(
         "anchors_sha256": hashlib.sha256(anchors.encode()).hexdigest(),
         "allow_missing_anchors": config.allow_missing_anchors,
         "exclude_anchors": list(config.exclude_anchors),
+        **describe_watched(watched),
+        "near_duplicate": {"similarity": near_duplicate, "bits": [SAME_PICTURE, PERHAPS_SAME_PICTURE]},
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
         "embedder": json.loads(json.dumps(embedder)),
         "transfer": config.transfer,

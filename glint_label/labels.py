@@ -39,12 +39,14 @@ class Group:
         vectors: (n, d) float32, unit length.
         splits: One a reference.
         near_duplicates: Value of the column near_duplicate_of, one a reference.
+        excluded: References that get no labels because they are pictures of `--exclude-near`.
     """
 
     number: int
     vectors: NDArray[np.float32]
     splits: tuple[str, ...]
     near_duplicates: tuple[str, ...]
+    excluded: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ShardCounts:
 
     references: int
     abstained: int
+    excluded: int
     failed: int
     rows: int
 
@@ -109,7 +112,7 @@ class LabelShards:
         nearest, similarities = self._index.nearest(group.vectors, self.k)
         labels = self.fitted.label(group.vectors)
         lowest = -np.inf if self.min_similarity is None else self.min_similarity
-        kept = [bool(best >= lowest) for best in similarities[:, 0]]
+        kept = [bool(best >= lowest) and not out for best, out in zip(similarities[:, 0], group.excluded, strict=True)]
         references = self._reference_rows(measured, group, nearest, similarities, labels, kept)
         write_atomic(folder / "references.csv", format_csv(REFERENCES_COLUMNS, references))
         rows = []
@@ -118,7 +121,9 @@ class LabelShards:
                 anchor = self.anchors[nearest[index, 0]]
                 rows += self._rows(name, labels, index, anchor, similarities[index, 0], group.splits[index])
         write_atomic(folder / "metadata.csv", format_csv(METADATA_COLUMNS, rows))
-        return ShardCounts(len(measured.names), kept.count(False), len(measured.failures), len(rows))
+        excluded = sum(group.excluded)
+        abstained = kept.count(False) - excluded
+        return ShardCounts(len(measured.names), abstained, excluded, len(measured.failures), len(rows))
 
     def _rows(
         self, name: str, labels: Labels, index: int, anchor: str, similarity: np.float32, split: str
@@ -191,6 +196,7 @@ def write_success(folder: Path, digest: str, counts: ShardCounts) -> None:
         "config_sha256": digest,
         "references": counts.references,
         "abstained": counts.abstained,
+        "excluded": counts.excluded,
         "failed": counts.failed,
         "rows": counts.rows,
         "sha256": {name: sha256_of(folder / name) for name in TABLES},
@@ -203,7 +209,8 @@ def read_success(folder: Path, digest: str) -> ShardCounts | None:
     path = folder / "_SUCCESS.json"
     try:
         success = json.loads(path.read_text(encoding="utf-8"))
-        counts = ShardCounts(*(int(success[key]) for key in ("references", "abstained", "failed", "rows")))
+        fields = ("references", "abstained", "excluded", "failed", "rows")
+        counts = ShardCounts(*(int(success[field]) for field in fields))
         whole = success["config_sha256"] == digest and all((folder / name).is_file() for name in TABLES)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -58,14 +58,15 @@ REFERENCES_COLUMNS = {
     "weights": (
         "JSON list of numbers",
         "0..1",
-        "how much each neighbour's ratings count; empty: abstained, no labels",
+        "how much each neighbour's ratings count; empty: abstained or excluded, no labels",
     ),
     "mos_offset": ("float64", "", "mean of the reference's labels less the mean of the source's cell means"),
-    "split": ("string", "train, val", "empty: abstained"),
+    "split": ("string", "train, val", "empty: abstained or excluded"),
     "near_duplicate_of": (
         "string",
         "",
-        "`anchor:NAME`, or the earlier reference that is the same picture; else empty",
+        "`excluded:NAME` (of --exclude-near), `anchor:NAME`, or the earlier reference that is the same picture; "
+        "else empty",
     ),
 }
 FAILED_COLUMNS = {

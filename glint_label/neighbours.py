@@ -1,15 +1,18 @@
-"""Nearest anchors, and photos that are the same picture: exact inner-product search with FAISS.
+"""Nearest anchors, and photos that are the same picture: exact search with FAISS.
 
 All vectors here are of unit length, so the inner product is the cosine of the embedder's space.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from glint_label.fingerprint import BYTES, PERHAPS_SAME_PICTURE, SAME_PICTURE, distances, mirrored
 
 # Rows compared at once in the search for near-duplicates: bounds the memory at 100,000 references.
 _BLOCK = 4096
@@ -37,40 +40,142 @@ class AnchorIndex:
         return indices, similarities
 
 
-def find_near_duplicates(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Group photos that are the same picture.
+def similarity_among(vectors: NDArray[np.float32]) -> dict[str, float]:
+    """Say how near the anchors are to each other: what a reference can be held against.
 
     Args:
-        vectors: (n, d) float32, unit length; rows of zeros are in no pair.
-        threshold: Similarity from which two photos are taken to be the same picture.
+        vectors: (anchors, d) float32, unit length.
+
+    Returns:
+        Percentile -> similarity of an anchor to its nearest other one; empty where there are fewer than two.
+    """
+    if len(vectors) < 2:
+        return {}
+    alike = vectors @ vectors.T
+    np.fill_diagonal(alike, -np.inf)
+    percentiles = (0, 5, 25, 50, 75, 100)
+    values = np.percentile(alike.max(axis=1), percentiles).round(4).tolist()
+    return {str(percentile): value for percentile, value in zip(percentiles, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What n photos are recognised by.
+
+    Attributes:
+        vectors: (n, d) float32, unit length; rows of zeros are like nothing.
+        fingerprints: (n, 16) uint8; rows of zeros are like nothing.
+    """
+
+    vectors: NDArray[np.float32]
+    fingerprints: NDArray[np.uint8]
+
+    def take(self, rows: slice | NDArray[np.int64]) -> "Pictures":
+        """Choose some of them."""
+        return Pictures(self.vectors[rows], self.fingerprints[rows])
+
+
+class PictureIndex:
+    """Photos, ready to be recognised.
+
+    Two photos are the same picture if their fingerprints say so, or if their vectors do and the fingerprints do not
+    contradict. Vectors alone would join different skies, and join them in chains: in 1,288 photos and sixths of photos
+    the statistics made a group of 22 parts of 14 photos. Vectors decide alone where neither photo has a fingerprint.
+
+    Args:
+        dimensions: Length of a vector.
+        threshold: Similarity above which two vectors are of the same picture.
+    """
+
+    def __init__(self, dimensions: int, threshold: float) -> None:
+        self._threshold = threshold
+        self._vectors = faiss.IndexFlatIP(dimensions)
+        self._bits = faiss.IndexBinaryFlat(8 * BYTES)
+        self._fingerprints = np.zeros((0, BYTES), dtype=np.uint8)
+
+    def add(self, pictures: Pictures) -> None:
+        """Add photos; they are numbered in the order of their coming."""
+        self._vectors.add(np.ascontiguousarray(pictures.vectors))
+        self._bits.add(np.ascontiguousarray(pictures.fingerprints))
+        self._fingerprints = np.concatenate([self._fingerprints, pictures.fingerprints])
+
+    def find(self, pictures: Pictures) -> NDArray[np.int64]:
+        """Find every photo that is one of these pictures: (2, pairs) row of `pictures`, number of the photo."""
+        limits, _, found = self._vectors.range_search(np.ascontiguousarray(pictures.vectors), self._threshold)
+        similar = _pairs(limits, found)
+        similar = similar[:, self._agree(pictures.fingerprints, similar)]
+        asking = np.flatnonzero(pictures.fingerprints.any(axis=1))
+        answers = [similar]
+        for view in (pictures.fingerprints[asking], mirrored(pictures.fingerprints[asking])):
+            # FAISS wants a distance that is out of reach, not the largest within.
+            limits, _, found = self._bits.range_search(np.ascontiguousarray(view), SAME_PICTURE + 1)
+            rows, numbers = _pairs(limits, found)
+            seen = self._fingerprints[numbers].any(axis=1)
+            answers.append(np.stack([asking[rows[seen]], numbers[seen]]))
+        return np.concatenate(answers, axis=1)
+
+    def _agree(self, fingerprints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of each pair whether its fingerprints allow it: near enough, or both missing."""
+        ours, theirs = fingerprints[pairs[0]], self._fingerprints[pairs[1]]
+        present = ours.any(axis=1), theirs.any(axis=1)
+        near = present[0] & present[1] & (distances(ours, theirs) <= PERHAPS_SAME_PICTURE)
+        agree: NDArray[np.bool_] = near | ~(present[0] | present[1])
+        return agree
+
+
+def _pairs(limits: NDArray[Any], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn FAISS's answer to a range search into (2, pairs) rows and what was found."""
+    lengths = (limits[1:] - limits[:-1]).astype(np.int64)
+    return np.stack([np.repeat(np.arange(len(lengths)), lengths), found])
+
+
+def find_near_duplicates(pictures: Pictures, threshold: float) -> NDArray[np.int64]:
+    """Group photos that are the same picture.
+
+    Every pair is compared: n^2 / 2 inner products and n^2 fingerprints, as they are and mirrored.
+
+    Args:
+        pictures: The photos.
+        threshold: Similarity above which two vectors are of the same picture.
 
     Returns:
         (n,) index of the first photo of each photo's group: its own where it has no earlier duplicate. Groups are
-        the connected components of the pairs above the threshold.
+        the connected components of the pairs.
     """
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors))
-    pairs: list[NDArray[np.int64]] = []
-    for start in range(0, len(vectors), _BLOCK):
-        block = np.ascontiguousarray(vectors[start : start + _BLOCK])
-        limits, _, found = index.range_search(block, float(threshold))
-        rows = start + np.repeat(np.arange(len(block)), (limits[1:] - limits[:-1]).astype(np.int64))
-        later = found < rows
-        pairs.append(np.stack([rows[later], found[later]]))
-    rows, columns = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
-    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(len(vectors), len(vectors)))
+    count, dimensions = pictures.vectors.shape
+    index = PictureIndex(dimensions, threshold)
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    for start in range(0, count, _BLOCK):
+        block = pictures.take(slice(start, start + _BLOCK))
+        index.add(block)  # only now: a photo is compared with those before it and in its block
+        rows, numbers = index.find(block)
+        earlier = numbers < start + rows
+        pairs.append(np.stack([start + rows[earlier], numbers[earlier]]))
+    rows, columns = np.concatenate(pairs, axis=1)
+    graph = coo_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
     _, group = connected_components(graph, directed=False)
     _, first = np.unique(group, return_index=True)
     leader: NDArray[np.int64] = first[group]
     return leader
 
 
-def near_anchors(
-    index: AnchorIndex, names: Sequence[str], vectors: NDArray[np.float32], threshold: float
-) -> list[str]:
-    """Name, for each vector, the anchor that is the same picture; empty where there is none."""
-    nearest, similarities = index.nearest(vectors, 1)
-    return [
-        names[anchor] if similarity > threshold else ""
-        for anchor, similarity in zip(nearest[:, 0], similarities[:, 0], strict=True)
-    ]
+def recognise(pictures: Pictures, known: Pictures, threshold: float) -> NDArray[np.int64]:
+    """Find, for each photo, the first known picture that it is.
+
+    Args:
+        pictures: n photos.
+        known: The pictures to look for.
+        threshold: Similarity above which two vectors are of the same picture.
+
+    Returns:
+        (n,) index in `known`; -1 where it is none of them.
+    """
+    count, dimensions = pictures.vectors.shape
+    index = PictureIndex(dimensions, threshold)
+    index.add(known)
+    first = np.full(count, len(known.vectors))
+    for start in range(0, count, _BLOCK):
+        rows, numbers = index.find(pictures.take(slice(start, start + _BLOCK)))
+        np.minimum.at(first, start + rows, numbers)
+    first[first == len(known.vectors)] = -1
+    return first

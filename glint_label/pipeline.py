@@ -1,7 +1,7 @@
 """The build: pristine photos in, a labelled dataset out, with the disk at both ends.
 
     photos -> shards of 64 -> open, check, embed      shards/N/failed.csv, embeddings.npz    (workers, one decode)
-           -> all vectors  -> near-duplicates, splits                                        (memory)
+           -> all photos   -> near-duplicates, splits                                        (memory)
            -> shards of 64 -> neighbours, labels      shards/N/*.csv, pixels, _SUCCESS.json  (workers)
            -> whole build  -> references.csv, label_schema.json, README.md, run.json
 
@@ -19,17 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from glint_label.card import dataset_card
 from glint_label.config import BuildConfig
 from glint_label.engines import run_local
 from glint_label.errors import InputError, SourceError, TooManyFailuresError
 from glint_label.files import make_folder, write_atomic
-from glint_label.labels import Group, LabelShards, ShardCounts, read_success, write_success
-from glint_label.manifest import REFERENCES_COLUMNS, format_csv, schema, shard_folder, split_of
-from glint_label.neighbours import AnchorIndex, find_near_duplicates, near_anchors
+from glint_label.groups import content_groups
+from glint_label.labels import LabelShards, ShardCounts, read_success, write_success
+from glint_label.manifest import REFERENCES_COLUMNS, format_csv, schema, shard_folder
+from glint_label.neighbours import similarity_among
 from glint_label.plan import Plan, make_plan
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import RenderReference
@@ -53,7 +51,7 @@ class BuildReport:
 
     Attributes:
         out: Its folder.
-        counts: references, abstained, failed, rows, shards.
+        counts: references, abstained, excluded, failed, rows, shards.
         failures: Reason -> number of photos.
         seconds: Wall time of this call.
         resumed: Shards that an earlier call had finished.
@@ -113,6 +111,8 @@ def run_plan(
         if retry_failed:
             _forget_labels(out, plan.shards)
         anchors = _measure_anchors(plan, progress)
+        run["anchor_similarity"] = similarity_among(plan.embedder.normalise(anchors.vectors, anchors.vectors))
+        _measure_watched(plan, progress)
         _measure_references(plan, retry_failed, progress)
         counts, resumed = _label(plan, anchors, progress)
         failures = _merge(plan, counts)
@@ -131,8 +131,8 @@ def _forget_labels(out: Path, shards: Sequence[Shard]) -> None:
 # -- first stage: open and embed -----------------------------------------------------------------------------------
 
 
-def _measure_anchors(plan: Plan, progress: MakeProgress) -> NDArray[np.float32]:
-    """Embed the anchors, all of which must open; raw vectors in the order of `source.anchors`."""
+def _measure_anchors(plan: Plan, progress: MakeProgress) -> Measured:
+    """Embed the anchors, all of which must open, in the order of `source.anchors`."""
     source = plan.source
     folder = plan.config.out / "anchors"
     if not (folder / "embeddings.npz").is_file():
@@ -154,7 +154,30 @@ def _measure_anchors(plan: Plan, progress: MakeProgress) -> NDArray[np.float32]:
                 bar.update(1)
         measured = measure(shard, [opened[name] for name in shard.names], plan.embedder, None)
         write_measured(folder, measured)
-    return read_measured(folder).vectors
+    return read_measured(folder)
+
+
+def _measure_watched(plan: Plan, progress: MakeProgress) -> None:
+    """Embed the pictures that references are compared with; all must open, or the guard would have a hole."""
+    folder = plan.watched_folder
+    requests = [Request(shard) for shard in plan.watched_shards if not is_measured(folder, shard)]
+    if not requests:
+        return
+    waiting = sum(len(request.shard.names) for request in requests)
+    with (
+        closing(progress("watched", len(plan.watched), len(plan.watched) - waiting)) as bar,
+        closing(run_local(OpenPhotos(plan.embedder.preparation), requests, plan.config.workers)) as results,
+    ):
+        for request, opened in results:
+            shard = request.shard
+            measured = measure(shard, opened, plan.embedder, None)
+            for name, _, message in measured.failures:
+                raise InputError(
+                    f"{shard.paths[shard.names.index(name)]}: does not open ({message}), so its copies cannot be "
+                    "found; restore the file, or take it out of the folder"
+                )
+            write_measured(shard_folder(folder, shard.number), measured)
+            bar.update(len(opened))
 
 
 def _measure_references(plan: Plan, retry_failed: bool, progress: MakeProgress) -> None:
@@ -202,7 +225,7 @@ def _check_failures(failed: int, plan: Plan) -> None:
 # -- second stage: neighbours and labels ---------------------------------------------------------------------------
 
 
-def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> tuple[dict[str, int], int]:
+def _label(plan: Plan, anchors: Measured, progress: MakeProgress) -> tuple[dict[str, int], int]:
     config, out = plan.config, plan.config.out
     done: dict[int, ShardCounts] = {}
     for shard in plan.shards:
@@ -213,7 +236,7 @@ def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> 
     task = LabelShards(
         out=out,
         anchors=list(plan.source.anchors),
-        anchor_vectors=plan.embedder.normalise(anchors, anchors),
+        anchor_vectors=plan.embedder.normalise(anchors.vectors, anchors.vectors),
         cells=plan.cells,
         scores=plan.source.scores(plan.cells),
         mos_range=plan.source.mos_range,
@@ -226,7 +249,7 @@ def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> 
     _ = task.fitted  # a source that cannot be fitted is found here, not in a worker
     fresh: dict[int, ShardCounts] = {}
     already = sum(len(plan.shards[number].names) for number in done)
-    groups = (group for group in _groups(plan, anchors) if group.number not in done)
+    groups = (group for group in content_groups(plan, anchors) if group.number not in done)
     waiting = groups if len(done) < len(plan.shards) else ()
     with (
         closing(progress("labels", len(plan.names), already)) as bar,
@@ -240,7 +263,7 @@ def _label(plan: Plan, anchors: NDArray[np.float32], progress: MakeProgress) -> 
     if config.images != "none":
         _render(plan, fresh, progress)
     done |= fresh
-    fields = ("references", "abstained", "failed", "rows")
+    fields = ("references", "abstained", "excluded", "failed", "rows")
     totals = {field: sum(getattr(counts, field) for counts in done.values()) for field in fields}
     return {**totals, "shards": len(plan.shards)}, resumed
 
@@ -261,39 +284,6 @@ def _render(plan: Plan, fresh: dict[int, ShardCounts], progress: MakeProgress) -
             if waiting[number] == 0:
                 write_success(folder, plan.digest, fresh[number])
             bar.update(1)
-
-
-def _groups(plan: Plan, anchors: NDArray[np.float32]) -> Iterator[Group]:
-    """Look at all references together: who is the same picture as whom, and in which split."""
-    out, embedder = plan.config.out, plan.embedder
-    names: list[str] = []
-    parts, bounds = [], [0]
-    for shard in plan.shards:
-        measured = read_measured(shard_folder(out, shard.number))
-        names += measured.names
-        parts.append(embedder.normalise(measured.vectors, anchors))
-        bounds.append(len(names))
-    if not names:
-        raise InputError(
-            f"{plan.config.refs}: none of the {len(plan.names)} photos could be used; "
-            f"see {out / 'shards'}/*/failed.csv"
-        )
-    vectors = np.concatenate(parts)
-    del parts
-    leaders = find_near_duplicates(vectors, embedder.near_duplicate)
-    index = AnchorIndex(embedder.normalise(anchors, anchors))
-    of_anchor = near_anchors(index, list(plan.source.anchors), vectors, embedder.near_duplicate)
-    for shard, start, end in zip(plan.shards, bounds[:-1], bounds[1:], strict=True):
-        span = range(start, end)
-        yield Group(
-            number=shard.number,
-            vectors=vectors[start:end],
-            splits=tuple(split_of(names[leaders[row]]) for row in span),
-            near_duplicates=tuple(
-                f"anchor:{of_anchor[row]}" if of_anchor[row] else names[leaders[row]] if leaders[row] != row else ""
-                for row in span
-            ),
-        )
 
 
 # -- the whole -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from glint_label.embed import Embedder, Preparation
 from glint_label.errors import ImageError, StateError
 from glint_label.files import write_atomic
+from glint_label.fingerprint import BYTES, fingerprint
 from glint_label.images import read_photo
 from glint_label.manifest import FAILED_COLUMNS, SHARD_SIZE, format_csv, read_rows, shard_folder
 
@@ -34,9 +35,16 @@ class Shard:
 
 def make_shards(names: Sequence[str], root: Path) -> list[Shard]:
     """Cut the sorted references into shards."""
+    return cut_shards(names, [root / name for name in names])
+
+
+def cut_shards(names: Sequence[str], paths: Sequence[Path]) -> list[Shard]:
+    """Cut named files into shards."""
     starts = range(0, len(names), SHARD_SIZE)
-    cuts = [tuple(names[start : start + SHARD_SIZE]) for start in starts]
-    return [Shard(number, cut, tuple(root / name for name in cut)) for number, cut in enumerate(cuts)]
+    return [
+        Shard(number, tuple(names[start : start + SHARD_SIZE]), tuple(paths[start : start + SHARD_SIZE]))
+        for number, start in enumerate(starts)
+    ]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Opened:
     """What a worker found in one photo's file; `failure` is (reason, message) where it cannot be used."""
 
     prepared: Any = None
+    fingerprint: NDArray[np.uint8] | None = None
     sha256: str = ""
     width: int = 0
     height: int = 0
@@ -60,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True)
 class OpenPhotos:
-    """The workers' part of the first stage: decode, check, prepare for the embedder."""
+    """The workers' part of the first stage: decode, check, take the fingerprint, prepare for the embedder."""
 
     preparation: Preparation
 
@@ -78,7 +87,7 @@ class OpenPhotos:
         except ImageError as error:
             return Opened(failure=(error.reason, str(error).removeprefix(f"{path}: ")))
         height, width = photo.pixels.shape[:2]
-        return Opened(self.preparation(photo.pixels), photo.sha256, width, height)
+        return Opened(self.preparation(photo.pixels), fingerprint(photo.pixels), photo.sha256, width, height)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Measured:
     Attributes:
         names: File names.
         vectors: (n, d) float32, as the embedder gave them.
+        fingerprints: (n, 16) uint8.
         sha256: Of each file.
         sizes: (n, 2) width and height.
         failures: (name, reason, message) of the others.
@@ -95,6 +105,7 @@ class Measured:
 
     names: tuple[str, ...]
     vectors: NDArray[np.float32]
+    fingerprints: NDArray[np.uint8]
     sha256: tuple[str, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[str, str, str], ...]
@@ -110,23 +121,24 @@ def measure(shard: Shard, opened: Sequence[Opened | None], embedder: Embedder, k
         known: An earlier result, when only the failures are tried again.
     """
     vectors = embedder.embed([None if photo is None else photo.prepared for photo in opened], shard.paths)
-    rows: list[tuple[str, NDArray[np.float32], str, tuple[int, int]]] = []
+    rows: list[tuple[str, NDArray[np.float32], NDArray[np.uint8], str, tuple[int, int]]] = []
     failures = []
     earlier = {name: index for index, name in enumerate(known.names)} if known else {}
     for name, photo, vector in zip(shard.names, opened, vectors, strict=True):
         if photo is None and known is not None:
             index = earlier[name]
-            width, height = known.sizes[index]
-            rows.append((name, known.vectors[index], known.sha256[index], (int(width), int(height))))
+            width, height = known.sizes[index].tolist()
+            rows.append((name, known.vectors[index], known.fingerprints[index], known.sha256[index], (width, height)))
         elif photo is not None and photo.failure is not None:
             failures.append((name, *photo.failure))
-        elif photo is not None:
-            rows.append((name, vector, photo.sha256, (photo.width, photo.height)))
+        elif photo is not None and photo.fingerprint is not None:
+            rows.append((name, vector, photo.fingerprint, photo.sha256, (photo.width, photo.height)))
     return Measured(
         names=tuple(row[0] for row in rows),
         vectors=np.array([row[1] for row in rows], dtype=np.float32).reshape(len(rows), embedder.dimensions),
-        sha256=tuple(row[2] for row in rows),
-        sizes=np.array([row[3] for row in rows], dtype=np.int64).reshape(len(rows), 2),
+        fingerprints=np.array([row[2] for row in rows], dtype=np.uint8).reshape(len(rows), BYTES),
+        sha256=tuple(row[3] for row in rows),
+        sizes=np.array([row[4] for row in rows], dtype=np.int64).reshape(len(rows), 2),
         failures=tuple(failures),
     )
 
@@ -139,6 +151,7 @@ def write_measured(folder: Path, measured: Measured) -> None:
         buffer,
         names=np.array(measured.names, dtype=np.str_),
         vectors=measured.vectors,
+        fingerprints=measured.fingerprints,
         sha256=np.array(measured.sha256, dtype="S64"),
         sizes=measured.sizes,
     )
@@ -154,7 +167,8 @@ def read_measured(folder: Path) -> Measured:
     path = folder / "embeddings.npz"
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            names, vectors, sha256, sizes = (arrays[key] for key in ("names", "vectors", "sha256", "sizes"))
+            keys = ("names", "vectors", "fingerprints", "sha256", "sizes")
+            names, vectors, fingerprints, sha256, sizes = (arrays[key] for key in keys)
     except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile) as error:
         raise StateError(
             f"{path}: damaged ({error}); delete the folder {folder} and run the same build again"
@@ -162,6 +176,7 @@ def read_measured(folder: Path) -> Measured:
     return Measured(
         names=tuple(str(name) for name in names),
         vectors=vectors,
+        fingerprints=fingerprints,
         sha256=tuple(value.decode() for value in sha256),
         sizes=sizes,
         failures=read_failures(folder),

@@ -21,9 +21,9 @@ from glint_label.manifest import (
     read_shard,
     shard_folders,
 )
+from glint_label.support import describe_references
 
 _BINS = 20
-_HUBS = 5
 
 
 @dataclass
@@ -32,6 +32,7 @@ class _Totals:
 
     rows: int = 0
     sums: pd.DataFrame | None = None
+    squares: float = 0.0
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
     splits: Counter[str] = field(default_factory=Counter)
     pixels: int = 0
@@ -42,28 +43,46 @@ class _Totals:
         self.histogram += np.histogram(rows["mos"], bins=_BINS, range=mos_range)[0]
         self.splits.update(rows["split"].tolist())
         keys = ["dist_type", "dist_name", "dist_level"]
-        sums = rows.groupby(keys).agg(rows=("mos", "size"), mos=("mos", "sum"), mos_std=("mos_std", "sum"))
+        self.squares += float((rows["mos"] ** 2).sum())
+        sums = (
+            rows.assign(square=rows["mos"] ** 2)
+            .groupby(keys)
+            .agg(rows=("mos", "size"), mos=("mos", "sum"), square=("square", "sum"), mos_std=("mos_std", "sum"))
+        )
         self.sums = sums if self.sums is None else self.sums.add(sums, fill_value=0)
         present = {path.name for path in folder.iterdir()}
         self.pixels += int(rows["file_name"].isin(present).sum())
 
     def distortions(self) -> list[dict[str, Any]]:
-        """Mean label per level and mean expected error per distortion."""
+        """Mean label per level; per distortion its deviation over photos, and the mean expected error of a label."""
         if self.sums is None:
             return []
         table = []
         for (number, name), levels in self.sums.reset_index().groupby(["dist_type", "dist_name"]):
-            means = (levels["mos"] / levels["rows"]).round(4)
+            means = levels["mos"] / levels["rows"]
+            variances = (levels["square"] / levels["rows"] - means**2).clip(lower=0)
             table.append(
                 {
                     "type": number,
                     "name": name,
                     "rows": int(levels["rows"].sum()),
-                    "mos_by_level": dict(zip(levels["dist_level"].tolist(), means.tolist(), strict=True)),
+                    "mos_by_level": dict(zip(levels["dist_level"].tolist(), means.round(4).tolist(), strict=True)),
+                    "spread": round(float(np.sqrt(variances.mean())), 4),
                     "mos_std": round(float(levels["mos_std"].sum() / levels["rows"].sum()), 4),
                 }
             )
         return table
+
+    def labels(self) -> dict[str, float | None]:
+        """Mean and deviation of all labels, and their mean expected error."""
+        if self.sums is None or not self.rows:
+            return {"mean": None, "std": None, "mos_std": None}
+        mean = float(self.sums["mos"].sum()) / self.rows
+        return {
+            "mean": round(mean, 4),
+            "std": round(max(0.0, self.squares / self.rows - mean**2) ** 0.5, 4),
+            "mos_std": round(float(self.sums["mos_std"].sum()) / self.rows, 4),
+        }
 
 
 def summarise(out: Path) -> dict[str, Any]:
@@ -117,8 +136,8 @@ def summarise(out: Path) -> dict[str, Any]:
         "pixel_files": totals.pixels,
         "splits": dict(sorted(totals.splits.items())),
         "distortions": totals.distortions(),
-        "labels": {"edges": edges.round(4).tolist(), "counts": totals.histogram.tolist()},
-        **_describe_references(references),
+        "labels": {"edges": edges.round(4).tolist(), "counts": totals.histogram.tolist(), **totals.labels()},
+        **describe_references(references, run["anchors"], run.get("anchor_similarity", {}).get("5")),
         "failures": failures,
         "problems": problems,
     }
@@ -165,29 +184,3 @@ def _check_totals(out: Path, run: dict[str, Any], totals: _Totals, references: l
     if run["config"]["images"] != "none" and totals.pixels != totals.rows:
         problems.append(f"{out}: {totals.rows - totals.pixels} pixel files are missing; `glint-label render {out}`")
     return problems
-
-
-def _describe_references(references: list[dict[str, str]]) -> dict[str, Any]:
-    nearest: Counter[str] = Counter()
-    best = []
-    for row in references:
-        neighbours, similarities = json.loads(row["neighbours"]), json.loads(row["similarities"])
-        nearest[neighbours[0]] += 1
-        best.append(similarities[0])
-    duplicates = [row for row in references if row["near_duplicate_of"]]
-    abstained = [row["ref_file_name"] for row in references if row["weights"] == "[]"]
-    quartiles = np.percentile(best, (0, 25, 50, 75, 100)).round(4).tolist() if best else []
-    return {
-        "references": len(references),
-        "similarity_quartiles": quartiles,
-        "hubs": [{"anchor": anchor, "references": number} for anchor, number in _top(nearest)],
-        "anchors_used": len(nearest),
-        "abstained": abstained,
-        "near_duplicates": [
-            {"ref_file_name": row["ref_file_name"], "of": row["near_duplicate_of"]} for row in duplicates
-        ],
-    }
-
-
-def _top(nearest: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(nearest.items(), key=lambda item: (-item[1], item[0]))[:_HUBS]

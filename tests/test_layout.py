@@ -14,7 +14,7 @@ FORBIDDEN = {
 }
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 # Of glint_label, the trainer may know these and nothing else.
-OPEN_TO_THE_MODEL = {"manifest", "images", "distortions", "sources", "errors", "files"}
+OPEN_TO_THE_MODEL = {"manifest", "images", "distortions", "sources", "errors", "files", "engines", "progress"}
 
 
 def imported(path: Path) -> set[str]:

@@ -77,7 +77,16 @@ class Source:
 
     def scores(self, cells: Sequence[Cell]) -> NDArray[np.float64]:
         """Tabulate the ratings: (anchors, cells) MOS, NaN where an anchor has no rating."""
-        table = self.ratings.pivot(index="anchor", columns=["distortion", "level"], values="mos")
+        return self._table(self.ratings["mos"], cells)
+
+    def variances(self, cells: Sequence[Cell]) -> NDArray[np.float64]:
+        """Tabulate how much each MOS would vary from panel to panel of raters: (anchors, cells), NaN where unknown."""
+        panel = self.ratings["n"].where(self.ratings["n"] > 0)
+        return self._table(self.ratings["std"] ** 2 / panel, cells)
+
+    def _table(self, values: pd.Series, cells: Sequence[Cell]) -> NDArray[np.float64]:
+        rows = self.ratings[["anchor", "distortion", "level"]].assign(value=values)
+        table = rows.pivot(index="anchor", columns=["distortion", "level"], values="value")
         wanted = pd.MultiIndex.from_tuples(cells, names=["distortion", "level"])
         return table.reindex(index=list(self.anchors), columns=wanted).to_numpy(dtype=np.float64)
 

@@ -1,17 +1,20 @@
-"""Transfers by name: top1 (the paper's), knn, cell-mean."""
+"""Transfers by name: top1 (the paper's), knn, cell-mean, gp-content and gp."""
 
 from collections.abc import Callable
 
 from glint_label.errors import UsageError
+from glint_label.transfer.gp import GaussianProcess
 from glint_label.transfer.nearest import NearestMean
-from glint_label.transfer.transfer import Labels, Transfer
+from glint_label.transfer.transfer import Labels, RatedAnchors, Transfer
 
-__all__ = ["TRANSFERS", "Labels", "Transfer", "make_transfer"]
+__all__ = ["TRANSFERS", "Labels", "RatedAnchors", "Transfer", "make_transfer"]
 
 TRANSFERS: dict[str, Callable[[int], Transfer]] = {
     "top1": lambda _: NearestMean(1),
     "knn": NearestMean,
     "cell-mean": lambda _: NearestMean(None),
+    "gp-content": lambda _: GaussianProcess(uses_visibility=False),
+    "gp": lambda _: GaussianProcess(uses_visibility=True),
 }
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from glint_label.errors import SourceError
 from glint_label.neighbours import AnchorIndex
-from glint_label.transfer.transfer import Labels
+from glint_label.transfer.transfer import Labels, RatedAnchors
 
 
 class NearestMean:
@@ -19,24 +19,27 @@ class NearestMean:
         k: Number of neighbours; None for all anchors.
     """
 
+    uses_visibility = False
+
     def __init__(self, k: int | None) -> None:
         self._k = k
 
-    def fit(self, vectors: NDArray[np.float32], scores: NDArray[np.float64]) -> None:
+    def fit(self, anchors: RatedAnchors) -> None:
         """Index the anchors and measure the error of leaving each one out.
 
         Raises:
             SourceError: Fewer than two anchors share a rated cell, so that no error can be measured.
         """
-        self._index = AnchorIndex(vectors)
+        scores = anchors.scores
+        self._index = AnchorIndex(anchors.vectors)
         self._rated = (~np.isnan(scores)).astype(np.float64)
         self._filled = np.nan_to_num(scores)
         everyone = np.full((1, len(scores)), 1 / len(scores))
         self._cell_mean = self._mean(everyone, np.full(scores.shape[1], np.nan))[0]
-        self._std = self._leave_one_out_std(vectors, scores)
+        self._std = self._leave_one_out_std(anchors.vectors, scores)
 
-    def label(self, vectors: NDArray[np.float32]) -> Labels:
-        """Label references from their (n, d) unit vectors."""
+    def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:  # noqa: ARG002 (content alone)
+        """Label references; see Transfer.label."""
         nearest, _ = self._index.nearest(vectors, self._k or self._index.size)
         weights = _even_weights(nearest, self._index.size)
         mos = self._mean(weights, self._cell_mean)

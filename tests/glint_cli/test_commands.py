@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from glint_cli.main import main
 from tests.conftest import file_bytes, save_photos
@@ -53,6 +54,30 @@ def test_inspect_shows_labels_and_integrity(built):
     assert sum(figures["labels"]["counts"]) == 70
     assert [row["name"] for row in figures["distortions"]] == ["gaussian_blur", "lens_blur"]
     assert sum(hub["references"] for hub in figures["hubs"]) == 7
+    assert sum(figures["nearest"].values()) == sum(figures["similarity"]["counts"]) == 7
+    assert 1 <= figures["labels"]["mean"] <= 5
+    assert figures["labels"]["std"] > 0
+
+
+def test_inspect_fits_80_columns_and_names_hubs_support_and_copies(options, refs, rated, tmp_path):
+    (tmp_path / "benchmark").mkdir()
+    Image.open(refs / "b.png").save(tmp_path / "benchmark" / "b.png")
+    Image.open(rated / "anchors" / "a1.png").save(refs / "h.png")
+    Image.open(refs / "c.webp").save(refs / "i.jpg", quality=95)
+    output = run("build", *options, "--exclude-near", tmp_path / "benchmark").stdout
+    assert "1 photos got no labels: near-duplicates of --exclude-near's" in output
+    output = run("inspect", tmp_path / "out").stdout
+    for words in ("8 labelled, 0 abstained, 1 excluded, 0 failed", "evenly used", "The least supported"):
+        assert words in output
+    assert "Near-duplicates: 1 of photos, 1 of anchors, 1 excluded (3)" in output
+    assert max(len(line) for line in output.splitlines()[1:]) <= 80
+
+
+def test_a_build_whose_photos_all_abstained_can_be_inspected(options, tmp_path):
+    run("build", *options, "--min-similarity", "1.5")
+    output = run("inspect", tmp_path / "out").stdout
+    assert "0 labelled, 7 abstained, 0 failed" in output
+    assert "all 1 shards agree" in output
 
 
 @pytest.mark.parametrize(
@@ -101,6 +126,7 @@ def test_an_unfinished_build_says_so(built):
         (["--source-dir", "/nowhere"], 3, "/nowhere: no such folder"),
         (["--images", "jpeg"], 2, "'jpeg' is not one of"),
         (["--exclude-anchors", "I99"], 3, "has no anchor 'I99'"),
+        (["--exclude-near", "/nowhere"], 2, "Directory '/nowhere' does not exist"),
         (["--out", "/proc/nowhere"], 3, "/proc/nowhere: cannot be written"),
         (["--no-such-flag"], 2, "No such option"),
         (["--device", "abacus", "--embedder", "clip"], 2, "--device abacus: not usable here"),

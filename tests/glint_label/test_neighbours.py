@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glint_label.embed.embedder import unit_rows
-from glint_label.neighbours import AnchorIndex, find_near_duplicates, near_anchors
+from glint_label.fingerprint import BYTES, mirrored
+from glint_label.neighbours import AnchorIndex, Pictures, find_near_duplicates, recognise
 
 
 @settings(deadline=None, max_examples=30)
@@ -21,25 +22,66 @@ def test_the_nearest_are_those_of_brute_force(anchors, k, seed):
     np.testing.assert_allclose(np.take_along_axis(every, indices, axis=1), similarities, atol=1e-6)
 
 
+def only_vectors(vectors):
+    return Pictures(vectors, np.zeros((len(vectors), BYTES), dtype=np.uint8))
+
+
+def only_fingerprints(fingerprints):
+    return Pictures(np.zeros((len(fingerprints), 2), dtype=np.float32), fingerprints)
+
+
+def flip_bits(fingerprint, number):
+    bits = np.unpackbits(fingerprint)
+    bits[:number] ^= 1
+    return np.packbits(bits)
+
+
 def test_near_duplicates_are_joined_in_chains_and_led_by_the_first():
     angles = np.radians([0, 90, 5, 10, 180, 92])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    leaders = find_near_duplicates(vectors, threshold=np.cos(np.radians(6)))
+    leaders = find_near_duplicates(only_vectors(vectors), threshold=np.cos(np.radians(6)))
     assert leaders.tolist() == [0, 1, 0, 0, 4, 1]  # 0 ~ 5 ~ 10 degrees, although 0 and 10 are further apart
+
+
+def test_fingerprints_join_too_mirrored_or_not_and_empty_ones_never():
+    one, other = np.random.default_rng(0).integers(0, 256, (2, BYTES), dtype=np.uint8)
+    nothing = np.zeros(BYTES, dtype=np.uint8)
+    prints = np.stack(
+        [one, nothing, other, flip_bits(one, 16), nothing, mirrored(flip_bits(other, 5)), flip_bits(one, 34)]
+    )
+    assert find_near_duplicates(only_fingerprints(prints), 0.9).tolist() == [0, 1, 2, 0, 4, 2, 6]
+
+
+def test_similar_vectors_are_believed_only_if_the_fingerprints_allow_it():
+    prints = np.random.default_rng(0).integers(0, 256, (5, BYTES), dtype=np.uint8)
+    prints[1] = flip_bits(prints[0], 44)
+    prints[3:] = 0  # neither has structure: the vectors decide
+    same = np.tile(np.array([[1, 0]], dtype=np.float32), (5, 1))
+    assert find_near_duplicates(Pictures(same, prints), 0.98).tolist() == [0, 0, 2, 3, 3]
 
 
 def test_groups_do_not_depend_on_the_block_they_fall_into(monkeypatch):
     rng = np.random.default_rng(0)
     vectors = unit_rows(rng.normal(size=(300, 6)))
     vectors[150:160] = vectors[10:20]
-    whole = find_near_duplicates(vectors, 0.95)
+    prints = rng.integers(0, 256, (300, BYTES), dtype=np.uint8)
+    prints[200:210] = mirrored(prints[30:40])
+    prints[[*range(10, 20), *range(150, 160)]] = 0
+    pictures = Pictures(vectors, prints)
+    whole = find_near_duplicates(pictures, 0.95)
     monkeypatch.setattr("glint_label.neighbours._BLOCK", 7)
-    np.testing.assert_array_equal(find_near_duplicates(vectors, 0.95), whole)
+    np.testing.assert_array_equal(find_near_duplicates(pictures, 0.95), whole)
     assert whole[150:160].tolist() == whole[10:20].tolist()
+    assert whole[200:210].tolist() == whole[30:40].tolist()
 
 
-def test_anchors_that_are_the_same_picture_are_named():
-    anchors = np.eye(3, dtype=np.float32)
-    index = AnchorIndex(anchors)
-    assert near_anchors(index, ["x", "y", "z"], anchors[[1]], 0.98) == ["y"]
-    assert near_anchors(index, ["x", "y", "z"], unit_rows(np.ones((1, 3))), 0.98) == [""]
+def test_known_pictures_are_recognised_by_vector_or_fingerprint():
+    prints = np.random.default_rng(0).integers(0, 256, (4, BYTES), dtype=np.uint8)
+    known = Pictures(np.eye(3, dtype=np.float32), prints[:3])
+    vectors = unit_rows(np.array([[0, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=np.float32))
+    asked = Pictures(vectors, np.stack([flip_bits(prints[1], 30), mirrored(flip_bits(prints[2], 9)), prints[3]]))
+    assert recognise(asked, known, 0.98).tolist() == [1, 2, -1]
+    contradicted = Pictures(vectors, np.stack([prints[3], mirrored(prints[2]), prints[3]]))
+    assert recognise(contradicted, known, 0.98).tolist() == [-1, 2, -1]
+    nothing = Pictures(known.vectors[:0], known.fingerprints[:0])
+    assert recognise(asked, nothing, 0.98).tolist() == [-1, -1, -1]

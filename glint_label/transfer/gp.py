@@ -1,0 +1,367 @@
+"""A Gaussian process per distortion: cell means, and what content and visibility say of the deviation from them.
+
+For anchor a at level l of one distortion the rating is modelled as
+
+    y(a, l) = m(l) + f(a, l) + v(a, l) + u(a, l) + e(a, l)
+
+with flat priors on the means m, and zero-mean Gaussian priors with covariances (R = 0.8^|l - l'| ties the levels)
+
+    f  content      s_f k(x_a, x_b) R,  k a Gaussian kernel of the distance between content vectors
+    v  visibility   s_v <z_al, z_bl'> / p R,  z the p standardised visibility features of the distorted photo
+    u  the anchor   s_u [a = b] R,  what neither explains, shared by its levels
+    e  the rest     s_e, and the known variance of each rating
+
+The four variances are those of greatest posterior density, under log-normal priors around fixed shares of the
+distortion's own variance around the cell means. The posterior mean is linear in k(x, anchors) and in z: labels are
+made from those two sets of weights, cut to a low rank that holds nearly all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
+
+from glint_label.errors import SourceError
+from glint_label.sources import Cell
+from glint_label.transfer.order import keep_order
+from glint_label.transfer.transfer import Labels, RatedAnchors
+
+Floats = NDArray[np.float64]
+
+LEVEL_CORRELATION = 0.8  # of neighbouring levels
+KERNEL_WIDTH = 0.25  # k = exp(-KERNEL_WIDTH * squared distance / its mean over pairs of anchors): wide, nearly linear
+CLIP = 4.0  # standard deviations beyond which a visibility feature says no more: bounds the extrapolation
+# Prior medians of s_f, s_v, s_u, s_e as shares of the variance around the cell means; deviation of their logarithms.
+PRIOR_SHARES = (0.5, 0.25, 0.2, 0.05)
+PRIOR_WIDTH = 0.6
+FLAT = 100.0  # prior variance of a cell's mean, in units of the variance around it
+PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
+RANK = 20  # of the two sets of weights
+MIN_ANCHORS = 3
+
+
+@dataclass(frozen=True)
+class LabelModel:
+    """What a fitted process needs to make labels. Arrays only, so that it can be shipped.
+
+    Attributes:
+        cells: (distortion, level) of each column.
+        means: (cells,), label of a photo that resembles no anchor.
+        anchors: (anchors, d), unit vectors.
+        width: Factor of the squared distance in the kernel.
+        content: Low-rank factors (anchors, r), (r, cells) of the weights of k(x, anchors).
+        precision: (anchors, anchors); 1 - k P k is how new a photo's content is, 0..1.
+        feature_means, feature_scales: (cells, p) float32, of the anchors' visibility features.
+        features: Low-rank factors (p, r), (r, cells) of the weights of z.
+        leverage: (distortions, p, p); z L z is how unusual its visibility is, in units of noise.
+        noise, novelty_variance, leverage_variance: (cells,), the three parts of a label's variance.
+    """
+
+    cells: tuple[Cell, ...]
+    means: Floats
+    anchors: NDArray[np.float32]
+    width: float
+    content: tuple[Floats, Floats]
+    precision: Floats
+    feature_means: NDArray[np.float32]
+    feature_scales: NDArray[np.float32]
+    features: tuple[Floats, Floats]
+    leverage: Floats
+    noise: Floats
+    novelty_variance: Floats
+    leverage_variance: Floats
+
+    @property
+    def uses_visibility(self) -> bool:
+        """Whether it was fitted with visibility features."""
+        return self.feature_means.shape[1] > 0
+
+    def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:
+        """Label references; see Transfer.label."""
+        alike = kernel(vectors, self.anchors, self.width)
+        mos = self.means + alike @ self.content[0] @ self.content[1]
+        variance = self.noise + self.novelty_variance * self._novelty(alike)[:, None]
+        if self.uses_visibility:
+            if visibility is None:
+                raise TypeError("this model was fitted with visibility features; pass them")
+            z = standardise(visibility, self.feature_means, self.feature_scales)
+            mos += np.einsum("ncp,pc->nc", z, self.features[0] @ self.features[1])
+            variance += self.leverage_variance * self._leverage(z)
+        shares = alike @ self.precision
+        weights = shares + (1 - shares.sum(axis=1, keepdims=True)) / len(self.anchors)
+        return Labels(keep_order(mos, self.means, self.cells), np.sqrt(variance), weights)
+
+    def _novelty(self, alike: Floats) -> Floats:
+        return np.clip(1 - np.einsum("na,ab,nb->n", alike, self.precision, alike, optimize=True), 0, 1)
+
+    def _leverage(self, z: Floats) -> Floats:
+        result = np.zeros(z.shape[:2])
+        for matrix, columns in zip(self.leverage, columns_of(self.cells).values(), strict=True):
+            part = z[:, columns]
+            result[:, columns] = np.einsum("nlp,pq,nlq->nl", part, matrix, part, optimize=True)
+        return result
+
+
+class GaussianProcess:
+    """Fit the model of this module's docstring and label with its compact form.
+
+    Args:
+        uses_visibility: False for content alone.
+    """
+
+    model: LabelModel
+
+    def __init__(self, uses_visibility: bool) -> None:
+        self.uses_visibility = uses_visibility
+
+    def fit(self, anchors: RatedAnchors) -> None:
+        """Fit one process a distortion; see Transfer.fit."""
+        visibility = anchors.visibility if self.uses_visibility else None
+        with threadpool_limits(1):  # the same bits in every process
+            self.model = fit_model(anchors, visibility)
+
+    def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:
+        """Label references; see Transfer.label."""
+        return self.model.label(vectors, visibility if self.model.uses_visibility else None)
+
+
+def fit_model(anchors: RatedAnchors, visibility: NDArray[np.float16] | None) -> LabelModel:
+    """Fit every distortion and gather the compact form.
+
+    Raises:
+        SourceError: Fewer than MIN_ANCHORS anchors.
+    """
+    count, cells = anchors.scores.shape
+    if count < MIN_ANCHORS:
+        raise SourceError(f"gp needs at least {MIN_ANCHORS} anchors, the source has {count}; use --transfer cell-mean")
+    if visibility is None:
+        visibility = np.full((count, cells, 0), np.nan, dtype=np.float16)
+    feature_means, feature_scales = _spread(visibility)
+    z = standardise(visibility, feature_means, feature_scales)
+    width = _width(anchors.vectors)
+    alike = kernel(anchors.vectors, anchors.vectors, width)
+    deviations = anchors.scores - np.nanmean(anchors.scores, axis=0)
+    pooled = float(np.nanmean(deviations**2)) or _NO_VARIANCE
+    groups = columns_of(anchors.cells)
+    fits = [
+        _Process(anchors, columns, np.array([anchors.cells[column][1] for column in columns]), z, alike, pooled)
+        for columns in groups.values()
+    ]
+    return _gather(anchors, fits, list(groups.values()), width, alike, (feature_means, feature_scales))
+
+
+_NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
+Columns = list[int]
+
+
+def columns_of(cells: Sequence[Cell]) -> dict[str, Columns]:
+    """Group the cells' columns by distortion."""
+    groups: dict[str, Columns] = {}
+    for column, (name, _) in enumerate(cells):
+        groups.setdefault(name, []).append(column)
+    return groups
+
+
+def kernel(vectors: NDArray[np.float32], anchors: NDArray[np.float32], width: float) -> Floats:
+    """Similarity of contents, (n, anchors) in 0..1."""
+    first, second = vectors.astype(np.float64), anchors.astype(np.float64)
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * first @ second.T
+    similarity: Floats = np.exp(-width * np.maximum(squares, 0))
+    return similarity
+
+
+def _width(vectors: NDArray[np.float32]) -> float:
+    squares = 2 * (1 - vectors.astype(np.float64) @ vectors.T)
+    mean = float(squares[np.triu_indices(len(vectors), 1)].mean())
+    return KERNEL_WIDTH / mean if mean > 1e-12 else 0.0
+
+
+def _spread(visibility: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of each cell's features; a feature that is always the same, or not measured, counts 0."""
+    values = visibility.astype(np.float64)
+    measured = np.isfinite(values).all(axis=0)
+    means = np.where(measured, np.where(measured, values, 0).mean(axis=0), 0)
+    scales = np.where(measured, np.where(measured, values, 0).std(axis=0), 0)
+    return means.astype(np.float32), np.where(scales > _SAME, scales, np.inf).astype(np.float32)
+
+
+_SAME = 1e-6
+
+
+def standardise(visibility: NDArray[np.float16], means: NDArray[np.float32], scales: NDArray[np.float32]) -> Floats:
+    """Bring features to mean 0 and deviation 1 over the anchors, cut off at CLIP; 0 where not measured."""
+    z = (visibility.astype(np.float64) - means) / scales
+    return np.clip(np.nan_to_num(z, nan=0.0), -CLIP, CLIP)
+
+
+class _Process:
+    """The Gaussian process of one distortion: variances, weights, and errors of leaving anchors out."""
+
+    def __init__(
+        self,
+        anchors: RatedAnchors,
+        columns: Columns,
+        levels: NDArray[np.int64],
+        z: Floats,
+        alike: Floats,
+        pooled: float,
+    ) -> None:
+        scores, variances = anchors.scores[:, columns], np.nan_to_num(anchors.variances[:, columns])
+        self.anchor, self.level = np.nonzero(np.isfinite(scores))
+        self.center = np.nanmean(scores, axis=0)
+        self.y = scores[self.anchor, self.level] - self.center[self.level]
+        self.z = z[self.anchor, np.array(columns)[self.level]]
+        self.rating_variance = variances.mean(axis=0)
+        self.ties = LEVEL_CORRELATION ** np.abs(levels[:, None] - levels)  # R
+        self.scale = max(float((self.y**2).mean()), pooled / 1000)
+        ties = self.ties[np.ix_(self.level, self.level)]
+        parts = [alike[np.ix_(self.anchor, self.anchor)] * ties]
+        if self.z.any():
+            parts.append(self.z @ self.z.T / self.z.shape[1] * ties)
+        parts.append((self.anchor[:, None] == self.anchor) * ties)
+        # The lower triangles hold all there is to know; the rest may be doubled into them for traces of products.
+        self._parts = [np.asfortranarray(np.tril(part)) for part in parts]
+        self._doubled = [2 * part - np.diag(np.diag(part)) for part in self._parts]
+        fixed = FLAT * self.scale * (self.level[:, None] == self.level)
+        self._fixed = np.asfortranarray(np.tril(fixed + np.diag(variances[self.anchor, self.level])))
+        self._work = np.empty_like(self._fixed)
+        self._fit()
+
+    def _fit(self) -> None:
+        keep = [0, 1, 2, 3] if len(self._parts) == 3 else [0, 2, 3]
+        median = np.log(np.array(PRIOR_SHARES)[keep] * self.scale)
+        best = minimize(
+            self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options={"maxiter": 15, "ftol": 1e-5}
+        )
+        variances = np.exp(best.x)
+        lower, self.alpha, _ = self._invert(variances)
+        self.inverse = np.tril(lower) + np.tril(lower, -1).T
+        self.content, self.anchors_own, self.rest = variances[0], variances[-2], variances[-1]
+        self.visible = variances[1] if len(self._parts) == 3 else 0.0
+
+    def _invert(self, variances: Floats) -> tuple[Floats, Floats, float]:
+        """Invert the covariance of the ratings: lower triangle, product with y, half the log determinant."""
+        work = self._work
+        work[:] = self._fixed
+        for variance, part in zip(variances[:-1], self._parts, strict=True):
+            work += variance * part
+        work[np.diag_indices_from(work)] += variances[-1]
+        factor, failed = lapack.dpotrf(work, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            raise SourceError(
+                "the anchors' ratings have no usable covariance; are there anchors with the same vector?"
+            )
+        half_log_determinant = float(np.log(np.diag(factor)).sum())
+        alpha, _ = lapack.dpotrs(factor, self.y, lower=1)
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        return inverse, alpha, half_log_determinant
+
+    def _loss(self, logs: Floats, median: Floats) -> tuple[float, Floats]:
+        """Negative log posterior of the log variances, and its gradient."""
+        variances = np.exp(logs)
+        inverse, alpha, half_log_determinant = self._invert(variances)
+        pull = (logs - median) / PRIOR_WIDTH**2
+        loss = self.y @ alpha / 2 + half_log_determinant + pull @ (logs - median) / 2
+        slopes = [np.vdot(inverse.T, part.T) - alpha @ part @ alpha for part in self._doubled]
+        slopes.append(np.trace(inverse) - alpha @ alpha)
+        return float(loss), variances * np.array(slopes) / 2 + pull
+
+    @property
+    def noise(self) -> float:
+        """Variance that neither content nor visibility explains, raters' included."""
+        return float(self.anchors_own + self.rest + self.rating_variance.mean())
+
+    def weights(self, count: int) -> tuple[Floats, Floats, Floats]:
+        """Posterior means: of the cells (levels,), of k's weights (anchors, levels), of z's (p, levels)."""
+        levels = len(self.center)
+        by_anchor = np.zeros((count, levels))
+        by_anchor[self.anchor, self.level] = self.alpha
+        means = self.center + FLAT * self.scale * by_anchor.sum(axis=0)
+        by_feature = np.zeros((self.z.shape[1], levels))
+        np.add.at(by_feature.T, self.level, self.z * self.alpha[:, None])
+        share = self.visible / max(1, self.z.shape[1])
+        return means, self.content * by_anchor @ self.ties, share * by_feature @ self.ties
+
+    def leverage(self) -> Floats:
+        """The matrix L of this module's LabelModel, (p, p): the levels of an anchor count as one observation."""
+        size = self.z.shape[1]
+        if not self.visible:
+            return np.zeros((size, size))
+        ridge = size * self.noise / self.visible
+        return np.linalg.inv(self.z.T @ self.z / len(self.center) + ridge * np.eye(size))
+
+    def left_out(self, novelty: Floats, leverage: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Errors of predicting each anchor from the others, what they were expected to be (squared), and the levels."""
+        errors, expected = np.zeros_like(self.y), np.zeros_like(self.y)
+        levels = len(self.center)
+        for anchor in np.unique(self.anchor):
+            rows = np.flatnonzero(self.anchor == anchor)
+            block = self.inverse[np.ix_(rows, rows)]
+            errors[rows] = np.linalg.solve(block, self.alpha[rows])
+            hat = self.z[rows] @ leverage @ self.z[rows].T / levels
+            unusual = np.diag(hat @ np.linalg.inv(np.eye(len(rows)) - hat)) * levels
+            own = self.anchors_own + self.rest + self.rating_variance[self.level[rows]]
+            expected[rows] = own + self.content * novelty[anchor] + self.noise * np.maximum(unusual, 0)
+        return errors, expected, self.level
+
+
+def _gather(
+    anchors: RatedAnchors,
+    fits: Sequence[_Process],
+    groups: Sequence[Columns],
+    width: float,
+    alike: Floats,
+    spread: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> LabelModel:
+    count, cells = anchors.scores.shape
+    size = spread[0].shape[1]
+    ridge = sum(fit.noise for fit in fits) / sum(fit.content for fit in fits)
+    precision = np.linalg.inv(alike + ridge * np.eye(count))
+    novelty = np.clip(1 / np.diag(precision) - ridge, 0, 1)  # of each anchor, seen from the others
+    means, content, features = np.zeros(cells), np.zeros((count, cells)), np.zeros((size, cells))
+    parts = {name: np.zeros(cells) for name in ("noise", "novelty", "leverage")}
+    leverages = np.stack([fit.leverage() for fit in fits])
+    left_out = [fit.left_out(novelty, leverage) for fit, leverage in zip(fits, leverages, strict=True)]
+    total = sum(float((errors**2).sum()) for errors, _, _ in left_out) / sum(
+        float(expected.sum()) for _, expected, _ in left_out
+    )
+    for fit, columns, (errors, expected, level) in zip(fits, groups, left_out, strict=True):
+        means[columns], content[:, columns], features[:, columns] = fit.weights(count)
+        of_distortion = _calibrate(errors, expected, total)
+        for index, column in enumerate(columns):
+            here = level == index
+            factor = _calibrate(errors[here], expected[here], of_distortion)
+            parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.rating_variance[index])
+            parts["novelty"][column] = factor * fit.content
+            parts["leverage"][column] = factor * fit.noise
+    return LabelModel(
+        cells=anchors.cells,
+        means=means,
+        anchors=anchors.vectors,
+        width=width,
+        content=_low_rank(content),
+        precision=precision,
+        feature_means=spread[0],
+        feature_scales=spread[1],
+        features=_low_rank(features),
+        leverage=leverages,
+        noise=parts["noise"],
+        novelty_variance=parts["novelty"],
+        leverage_variance=parts["leverage"],
+    )
+
+
+def _calibrate(errors: Floats, expected: Floats, prior: float) -> float:
+    """Ratio of squared errors to what was expected, drawn towards `prior`."""
+    weight = PSEUDO_RATINGS * float(expected.mean())
+    return float(((errors**2).sum() + prior * weight) / (expected.sum() + weight))
+
+
+def _low_rank(weights: Floats) -> tuple[Floats, Floats]:
+    """Factor a matrix, keeping RANK of its singular values."""
+    left, values, right = np.linalg.svd(weights, full_matrices=False)
+    return left[:, :RANK] * values[:RANK], right[:RANK]

@@ -1,0 +1,34 @@
+"""SPAQ (Fang et al., 2020): 11,125 smartphone photos, each its own content.
+
+Official layout: `Annotations/MOS and Image attribute scores.xlsx` (Image name, MOS, Brightness, ...) and `TestImage/`.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from glint_label.sources.source import to_numbers
+from glint_model.datasets.rated import RatedImages, check_count, first_file, rated_images
+from glint_model.datasets.workbook import read_sheet
+
+IMAGES = 11_125
+LABELS = "Annotations/MOS and Image attribute scores"
+
+
+def load_spaq(root: Path) -> RatedImages:
+    """Read SPAQ, from its workbook or from that sheet saved as CSV.
+
+    Raises:
+        SourceError: The label file is missing, malformed or incomplete.
+    """
+    label_file = first_file(root, (f"{LABELS}.xlsx", f"{LABELS}.csv"))
+    table = read_sheet(label_file, None, ("Image name", "MOS"))
+    check_count(table, label_file, IMAGES)
+    rows = pd.DataFrame({"file_name": "TestImage/" + table["Image name"], "mos": to_numbers(table, "MOS", label_file)})
+    return RatedImages(
+        name="spaq",
+        root=root,
+        images=rated_images(rows, label_file, (0, 100)),
+        mos_range=(0, 100),
+        scale="the scores as they are, higher is better",
+    )
