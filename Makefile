@@ -33,10 +33,12 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/distortions.py
+	$(BIN)/python benchmarks/train.py
 
 bench-gpu: install
 	$(BIN)/python benchmarks/build.py --device cuda --parts embed,paper
 	$(BIN)/python benchmarks/distortions.py --device cuda
+	$(BIN)/python benchmarks/train.py --device cuda
 
 clean:
 	rm -rf .venv .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-input

@@ -7,11 +7,14 @@ from types import FrameType
 import click
 
 import glint_label
+from glint_cli.audit import audit
 from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
 from glint_cli.evaluate import evaluate
+from glint_cli.finetune import finetune
 from glint_cli.inspect import inspect
+from glint_cli.pretrain import pretrain
 from glint_cli.render import render
 from glint_cli.score import score
 from glint_cli.verify import verify
@@ -71,7 +74,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, verify, evaluate, score, demo, doctor):
+for command in (build, inspect, audit, render, verify, pretrain, finetune, evaluate, score, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

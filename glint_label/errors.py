@@ -10,6 +10,7 @@ GlintError
 |   +-- OutputError         a disk that is full or not writable
 +-- TooManyFailuresError (4)
 +-- WorkerError (1)         a worker process died
++-- TrainingError (1)       a loss that is no longer a number
 +-- ThresholdError (5)      audit or verify below the asked-for figure
 """
 
@@ -62,6 +63,10 @@ class OutputError(InputError, OSError):
 
 class WorkerError(GlintError):
     """A worker process died."""
+
+
+class TrainingError(GlintError):
+    """Training that cannot go on: a loss that is no longer a number."""
 
 
 class TooManyFailuresError(GlintError):

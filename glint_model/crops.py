@@ -35,13 +35,14 @@ def cut_crops(pixels: NDArray[np.uint8], crops: int, seed: int) -> torch.Tensor:
         raise InputError(f"an image must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     if crops < 0:
         raise InputError(f"crops {crops}: must be at least 1, or 0 for the whole image")
-    pixels = _continued(pixels)
+    pixels = continued(pixels)
     corners = _random_corners(pixels, crops, seed) if crops else _grid_corners(*pixels.shape[:2])
     squares = [pixels[top : top + CROP, left : left + CROP] for top, left in corners]
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
 
 
-def _continued(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def continued(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Continue an image with a side below 224 by reflection at the bottom and the right; others stay as they are."""
     missing = [max(0, CROP - side) for side in pixels.shape[:2]]
     if not any(missing):
         return pixels

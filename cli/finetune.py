@@ -1,0 +1,58 @@
+"""`glint-label finetune`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glint_cli.progress import show_progress
+from glint_cli.training import FILE, merge_config, parse_anchors, show_report, stop_after_step, tell, training_options
+from glint_label.errors import UsageError
+
+_EPOCHS = 5.0
+
+
+@click.command()
+@click.option("--checkpoint", required=True, type=FILE, help="Weights to start from.")
+@click.option("--source", required=True, metavar="NAME|CSV", help="What people rated: as `evaluate --dataset`.")
+@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for `evaluate`]")
+@click.option("--train-anchors", metavar="LIST|FILE", callback=parse_anchors, help="Only images of these contents.")
+@click.option("--out", type=FILE, help="Folder of the run.  [default: runs/finetune-SOURCE]")
+@click.option("--preset", metavar="NAME", help="Settings, but for the network.  [default: the checkpoint's]")
+@training_options
+def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None:
+    """Train a checkpoint on with human ratings.
+
+    The images are made from the anchors of the rated dataset, or read with
+    --pixels disk; those of a CSV (file_name, mos[, group]) are always read.
+    A tenth of the contents is kept for validation.
+    """
+    from glint_model.checkpoint import load_weights
+    from glint_model.datasets import load_dataset
+    from glint_model.rated_rows import rated_rows
+    from glint_model.settings import resolve
+    from glint_model.train import train
+
+    given = merge_config(config_file, options)
+    network, _, facts = load_weights(checkpoint)
+    source_dir, out = (Path(given.pop(name)) if name in given else None for name in ("source_dir", "out"))
+    source, resume, wanted = given.pop("source"), given.pop("resume", None), given.pop("train_anchors", ())
+    excluded = set(given.get("exclude_anchors", ()))
+    preset = given.pop("preset", json.loads(facts.get("settings", "{}")).get("preset", "default"))
+    rated = load_dataset(source, source_dir)
+    known = set(rated.images["group"]) | set(rated.source.missing_anchors if rated.source else ())
+    if unknown := sorted(excluded - known):
+        raise UsageError(f"--exclude-anchors: {rated.name} has no {unknown[0]!r}")
+    contents = [name for name in sorted(set(wanted or rated.images["group"])) if name not in excluded]
+    rated = rated.select(contents)
+    if rated.source is None:
+        given["pixels"] = "disk"
+    if "steps" not in given:
+        given.setdefault("epochs", _EPOCHS)
+    config = resolve(preset, {**given, "network": network})
+    data = rated_rows(rated, config.pixels, config.seed)
+    folder = out or Path("runs") / f"finetune-{Path(source).stem}"
+    with stop_after_step() as stop:
+        report = train(config, data, folder, checkpoint, resume, show_progress, tell, stop)
+    show_report(report)

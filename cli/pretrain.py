@@ -1,0 +1,51 @@
+"""`glint-label pretrain`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glint_cli.progress import show_progress
+from glint_cli.training import FILE, merge_config, show_report, stop_after_step, tell, training_options
+
+
+@click.command()
+@click.option("--manifest", type=FILE, help="What `build` made.  [default: the only build under ./manifests]")
+@click.option("--refs", type=FILE, help="Folder of the references, if it has moved.")
+@click.option("--synthetic", is_flag=True, default=None, help="Drawn photos instead of a manifest: a trial.")
+@click.option("--out", type=FILE, help="Folder of the run.  [default: runs/PRESET]")
+@click.option("--preset", metavar="NAME", help="paper, default, or one with -tiny.  [default: default]")
+@click.option("--min-similarity", type=float, metavar="X", help="Leave out photos less similar to an anchor.")
+@training_options
+def pretrain(config_file: Path | None, **options: Any) -> None:
+    """Train the network on a manifest.
+
+    A run that was stopped goes on when the same command is given again. With
+    several GPUs, start it with torchrun.
+    """
+    from glint_model.manifest_rows import find_build, read_manifest_rows
+    from glint_model.rows import synthetic_rows
+    from glint_model.settings import resolve
+    from glint_model.train import train
+
+    given = merge_config(config_file, options)
+    manifest, refs, out = (Path(given.pop(name)) if name in given else None for name in ("manifest", "refs", "out"))
+    synthetic, resume = given.pop("synthetic", False), given.pop("resume", None)
+    config = resolve(given.pop("preset", "default"), given)
+    if synthetic:
+        data = synthetic_rows()
+    else:
+        data = read_manifest_rows(
+            manifest or find_build(), refs, config.exclude_anchors, config.min_similarity, config.pixels
+        )
+    with stop_after_step() as stop:
+        report = train(
+            config,
+            data,
+            out or Path("runs") / config.preset,
+            resume=resume,
+            progress=show_progress,
+            tell=tell,
+            stop=stop,
+        )
+    show_report(report)

@@ -1,0 +1,148 @@
+"""What `pretrain` and `finetune` share: options, the settings file, signals, the report."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import yaml
+from tqdm import tqdm
+
+from glint_cli.text import count
+from glint_label.errors import UsageError
+
+if TYPE_CHECKING:
+    from glint_model.train import Report
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_SAME_SIGNAL = 2.0  # seconds
+FILE = click.Path(path_type=Path)
+
+
+def parse_anchors(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Read `I13,I76`, or a file with one name a line; None where nothing was given."""
+    if value is None:
+        return None
+    path = Path(value)
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
+    return tuple(sorted({name.strip() for name in names if name.strip()}))
+
+
+_OPTIONS = (
+    click.option("--config", "config_file", type=FILE, help="YAML file of settings and options; flags win."),
+    click.option("--steps", type=int, metavar="N", help="Length in steps.  [default: the preset's]"),
+    click.option("--epochs", type=float, metavar="N", help="Length in passes over the images."),
+    click.option("--batch-size", type=int, metavar="N", help="Images of a step, over all processes."),
+    click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
+    click.option("--precision", metavar="NAME", help="32, bf16, or auto: bf16 on a GPU.  [default: auto]"),
+    click.option("--seed", type=int, metavar="N", help="Of weights, order, crops, dropout.  [default: 0]"),
+    click.option("--workers", type=int, metavar="N", help="Processes that make the batches."),
+    click.option("--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints."),
+    click.option(
+        "--resume/--no-resume",
+        default=None,
+        help="Demand a run to go on with, or delete it.  [default: go on with a run of the same settings]",
+    ),
+    click.option("--pixels", metavar="NAME", help="fly: from recipes; disk: from files.  [default: fly]"),
+    click.option(
+        "--exclude-anchors",
+        metavar="LIST|FILE",
+        callback=parse_anchors,
+        help="Rated photos to learn nothing from, for a test on them.",
+    ),
+)
+
+
+def training_options(command: Command) -> Command:
+    """Add the options that both commands have. Those that are not given are None, for the preset to decide."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def merge_config(config_file: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Lay the given flags over the entries of the settings file.
+
+    Raises:
+        UsageError: The file is not a mapping.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if config_file is None:
+        return given
+    try:
+        entries = yaml.safe_load(config_file.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f"--config {config_file}: not readable YAML ({' '.join(str(error).split())})"
+        raise UsageError(message) from error
+    if not isinstance(entries, dict):
+        raise UsageError(f"--config {config_file}: wants lines like `lr: 0.001`")
+    settings = {str(key).replace("-", "_"): value for key, value in entries.items()}
+    if "steps" in given or "epochs" in given:  # the one that a flag names replaces both of the file
+        settings = {key: value for key, value in settings.items() if key not in ("steps", "epochs")}
+    if "steps" in given and "epochs" in given:
+        raise UsageError("--steps and --epochs: give one of them")
+    return settings | given
+
+
+def tell(line: str) -> None:
+    """Write a line to stderr without breaking the progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+@contextmanager
+def stop_after_step() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C or SIGTERM end the step and save; a later one ends at once.
+
+    Not one within two seconds: `timeout` and terminals may send a signal twice, to the process and to its group.
+
+    Yields:
+        Tells whether a signal has come. When the block is left after one, it acts as it would have.
+    """
+    arrived: list[int] = []
+    first = 0.0
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _: FrameType | None) -> None:
+        nonlocal first
+        if not arrived:
+            arrived.append(number)
+            first = time.monotonic()
+        elif time.monotonic() - first > _SAME_SIGNAL:
+            restore()
+            signal.raise_signal(number)
+
+    def restore() -> None:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    for name in before:
+        signal.signal(name, note)
+    try:
+        yield lambda: bool(arrived)
+    finally:
+        restore()
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+def show_report(report: "Report") -> None:
+    """Print what a run ended with; of the processes of torchrun, the first one does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    weights = report.out / "last.safetensors"
+    if report.resumed == report.steps:
+        click.echo(f"{report.out} is complete: {count(report.steps)} steps")
+    else:
+        speed = f"{report.images_per_second:.1f} images/s"
+        click.echo(f"{count(report.step)} of {count(report.steps)} steps in {report.out} ({speed})")
+    figures = report.figures
+    if figures.best is not None:
+        last = "none" if figures.last is None else f"{figures.last:.4f}"
+        click.echo(f"  validation SROCC  last {last}, best {figures.best:.4f} at step {count(figures.best_step or 0)}")
+    click.echo(f"  weights           {weights}")

@@ -1,0 +1,62 @@
+"""A build, and a network small enough to train in a test."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glint_label.config import BuildConfig
+from glint_label.pipeline import build
+from glint_model.config import GlintConfig
+from glint_model.settings import PRESETS, TrainConfig
+from tests.conftest import save_photos, save_rated
+
+# A head count of 3 divides the width.
+SMALL = {
+    "vit": "vit_tiny_patch16_224",
+    "vit_width": 24,
+    "tapped_blocks": [0, 1],
+    "cnn": "resnet10t",
+    "cnn_width": 8,
+}
+
+
+def small_config(preset: str = "default-tiny", **settings: Any) -> TrainConfig:
+    """A few steps of a tiny network, in this process."""
+    base = PRESETS[preset]
+    network = GlintConfig.from_dict(base.network.to_dict() | SMALL)
+    chosen = {
+        "network": network,
+        "steps": 4,
+        "batch_size": 4,
+        "group": min(base.group, 2),
+        "crops": 1,
+        "val_every": 2,
+        "val_images": 6,
+        "checkpoint_every": 2,
+        "workers": 0,
+        "device": "cpu",
+    }
+    return replace(base, **(chosen | settings))
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build of twelve photos, some of them of the validation split, and its photos beside it."""
+    root = tmp_path_factory.mktemp("manifest")
+    rated = save_rated(root / "rated", anchors=6, distortions=("gaussian_blur", "white_noise", "jpeg"))
+    refs = save_photos(root / "refs", [f"p{number:02d}.png" for number in range(24)])
+    build(
+        BuildConfig(
+            refs=refs,
+            out=root / "build",
+            source="custom",
+            source_dir=rated,
+            mos_range=(1, 5),
+            embedder="statistics",
+            k=2,
+            workers=0,
+        )
+    )
+    return root / "build"
