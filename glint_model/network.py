@@ -59,9 +59,9 @@ class LocalFeatures(nn.Module):
         )
         if config.frozen_cnn_stages:
             last = described[config.frozen_cnn_stages - 1]["module"]
-            names = [name for name, _ in self.cnn.named_parameters()]
-            frozen = max(index for index, name in enumerate(names) if name.startswith(f"{last}."))
-            for _, parameter in list(self.cnn.named_parameters())[: frozen + 1]:
+            parameters = list(self.cnn.named_parameters())  # in the order in which they are used
+            end = max(index for index, (name, _) in enumerate(parameters) if name.startswith(f"{last}."))
+            for _, parameter in parameters[: end + 1]:
                 parameter.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -87,11 +87,9 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, N) -> (B, C, N)."""
-        q, k, v = self.to_qkv(x).chunk(3, dim=2)  # (B, C, N) each
-        q, k = normalize(q, dim=2), normalize(k, dim=2)  # their products are cosines
-        y: Tensor = scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=self.scale)[
-            :, 0
-        ]  # (B, C, N)
+        q, k, v = self.to_qkv(x)[:, None].chunk(3, dim=3)  # (B, 1, C, N) each: a single head
+        q, k = normalize(q, dim=3), normalize(k, dim=3)  # their products are cosines
+        y: Tensor = scaled_dot_product_attention(q, k, v, scale=self.scale)[:, 0]  # (B, C, N)
         if not self.unscrambled:
             y = y.transpose(1, 2).reshape(x.shape)  # the memory of (B, N, C) read as (B, C, N): as published
         y = self.norm(dropout(y, self.dropout, self.training))  # (B, C, N)

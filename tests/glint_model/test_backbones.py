@@ -91,7 +91,7 @@ def test_without_a_network_the_file_that_is_wanted_is_named(offline):
 
 
 def test_a_width_of_ones_own_has_no_weights_on_the_hub():
-    with pytest.raises(UsageError, match="vit_width 96: the hub has no weights of that width; use 'random'"):
+    with pytest.raises(UsageError, match="vit_width 48: the hub has no weights of that width; use 'random'"):
         GlintIQA.start(CONFIG, cnn="random")
 
 

@@ -58,7 +58,7 @@ def test_settings_of_training_may_differ(saved):
 
 
 def test_weights_of_another_network_are_refused(saved):
-    with pytest.raises(WeightsError, match="another network: vit_width 96, not 192; unscrambled True, not False"):
+    with pytest.raises(WeightsError, match="another network: vit_width 48, not 192; unscrambled True, not False"):
         load_weights(saved, expected=replace(TINY, vit_width=192, unscrambled=False))
 
 
@@ -92,7 +92,7 @@ def test_a_setting_of_a_newer_version_is_named(model, tmp_path):
 
 def test_tensors_that_do_not_fit_their_own_header_are_refused(tmp_path):
     path = tmp_path / "odd.safetensors"
-    other = GlintIQA(replace(TINY, vit_width=48))
+    other = GlintIQA(replace(TINY, vit_width=96))
     other.config = TINY
     save_weights(path, other, {})
     with pytest.raises(WeightsError, match="does not fit its own configuration") as caught:
