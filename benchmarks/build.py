@@ -1,11 +1,12 @@
 """How fast and how lean a build is, as ratios to bare loops in the same run.
 
     python benchmarks/build.py                   all parts; writes benchmarks/results/build-DEVICE.json and .md
-    python benchmarks/build.py --parts labels    one of embed, paper, labels, memory
+    python benchmarks/build.py --parts labels    one of embed, paper, labels, transfer, memory
 
 embed   a build with a ViT-B-32 against a bare loop that decodes and runs the same model on the same files
 paper   photos a second of the published scheme (ResNet-101, one photo at a time, native size) and of a ViT-B-32
 labels  vectors given, no photo opened: references x 125 rows labelled and written
+transfer  the same with gp-content and with top1; what visibility costs a photo
 memory  peak memory of the same at 1,000 and at 100,000 references
 
 Every process is timed from its start. Weights are random: speed does not depend on them.
@@ -120,13 +121,13 @@ def child_paper(photos: str, device: str) -> None:
     print(json.dumps({"photos_per_second": len(names) / (time.perf_counter() - started)}))
 
 
-def child_given(folder: str, references: str) -> None:
+def child_given(folder: str, references: str, transfer: str) -> None:
     """Save vectors in place of the first stage of a build."""
     from glint_label.manifest import shard_folder
     from glint_label.shards import Measured, Shard, write_measured
     from glint_label.state import open_run
 
-    plan = _plan(Path(folder), int(references))
+    plan = _plan(Path(folder), int(references), transfer)
     out = plan.config.out
     out.mkdir()
     open_run(plan, ["benchmark"])
@@ -144,14 +145,35 @@ def child_given(folder: str, references: str) -> None:
         write_measured(out / "anchors" if shard.number < 0 else shard_folder(out, shard.number), measured)
 
 
-def child_labels(folder: str, references: str) -> None:
-    """Label from the vectors: near-duplicates, neighbours, transfer, tables."""
+def child_labels(folder: str, references: str, transfer: str) -> None:
+    """Label from the vectors: near-duplicates, neighbours, transfer, tables. The audit is made before."""
+    from glint_label.fitted import fit_source
     from glint_label.pipeline import run_plan
+    from glint_label.progress import no_progress
 
-    plan = _plan(Path(folder), int(references))
+    plan = _plan(Path(folder), int(references), transfer)
+    fit_source(plan, no_progress)
+    started = time.perf_counter()
     with PeakMemory() as memory:
         report = run_plan(plan)
-    print(json.dumps({"rows": report.counts["rows"], "peak_mb": sum(memory.peaks.values()) / 1024}))
+    seconds = time.perf_counter() - started
+    peak = sum(memory.peaks.values()) / 1024
+    print(json.dumps({"rows": report.counts["rows"], "seconds": seconds, "peak_mb": peak}))
+
+
+def child_visibility() -> None:
+    """Measure the visibility of every distortion on a photo of KADID-10k's size, on one core."""
+    import torch
+    from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
+    from glint_label.visibility import measure_visibility
+
+    torch.set_num_threads(1)
+    photo = np.random.default_rng(0).normal(128, 40, (384, 512, 3)).clip(0, 255).astype(np.uint8)
+    cells = [(name, level) for name in DISTORTIONS for level in LEVELS]
+    measure_visibility(photo, cells[:1], [0])
+    started = time.perf_counter()
+    measure_visibility(photo, cells, [0] * len(cells))
+    print(json.dumps({"seconds": time.perf_counter() - started}))
 
 
 class PeakMemory:
@@ -183,7 +205,7 @@ class PeakMemory:
                     self.peaks[pid] = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def _plan(folder: Path, references: int):
+def _plan(folder: Path, references: int, transfer: str):
     from glint_label.config import BuildConfig, settings_of
     from glint_label.embed import make_embedder
     from glint_label.plan import Plan, makeable_cells
@@ -192,11 +214,11 @@ def _plan(folder: Path, references: int):
 
     config = BuildConfig(
         refs=folder,
-        out=folder / f"out{references}",
+        out=folder / f"out{references}-{transfer}",
         source="custom",
         source_dir=folder / "rated",
         embedder="statistics",
-        transfer="knn",
+        transfer=transfer,
         workers=os.cpu_count() or 1,
     )
     source = load_source("custom", folder / "rated")
@@ -240,14 +262,14 @@ def part_paper(work: Path, device: str, embed: dict | None) -> dict:
     return result
 
 
-def label(work: Path, references: int) -> dict:
+def label(work: Path, references: int, transfer: str = "knn") -> dict:
     """Time the labelling of so many references, whose vectors are given."""
-    child("given", work, references)
-    seconds, figures = child("labels", work, references)
+    child("given", work, references, transfer)
+    _, figures = child("labels", work, references, transfer)
     return {
         "references": references,
         "rows": figures["rows"],
-        "seconds": round(seconds, 1),
+        "seconds": round(figures["seconds"], 1),
         "peak_mb": round(figures["peak_mb"]),
     }
 
@@ -255,6 +277,19 @@ def label(work: Path, references: int) -> dict:
 def part_labels(work: Path) -> dict:
     """Label 50,000 references."""
     return {**label(work, 50_000), "seconds_at_most": 60, "peak_mb_at_most": 1500}
+
+
+def part_transfer(work: Path) -> dict:
+    """Label 50,000 references with the Gaussian process and with the published rule; what visibility adds a photo."""
+    slow, quick = label(work, 50_000, "gp-content"), label(work, 50_000, "top1")
+    seconds, figures = child("visibility")
+    return {
+        "gp-content": slow,
+        "top1": quick,
+        "ratio": round(slow["seconds"] / quick["seconds"], 2),
+        "ratio_at_most": 2,
+        "visibility_seconds_a_photo_and_core": round(figures["seconds"], 2),
+    }
 
 
 def part_memory(work: Path) -> dict:
@@ -282,7 +317,7 @@ def machine(device: str) -> str:
 def main() -> None:
     """Run the parts and write the figures down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="embed,paper,labels,memory")
+    parser.add_argument("--parts", default="embed,paper,labels,transfer,memory")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=1)
@@ -299,10 +334,12 @@ def main() -> None:
             figures["embed"] = part_embed(work, options.device, options.photos, options.pairs)
         if "paper" in parts:
             figures["paper"] = part_paper(work, options.device, figures.get("embed"))
-        if "labels" in parts or "memory" in parts:
+        if {"labels", "transfer", "memory"} & set(parts):
             make_source(work / "rated", 80)
         if "labels" in parts:
             figures["labels"] = part_labels(work)
+        if "transfer" in parts:
+            figures["transfer"] = part_transfer(work)
         if "memory" in parts:
             figures["memory"] = part_memory(work)
     RESULTS.mkdir(exist_ok=True)

@@ -79,7 +79,7 @@ def open_run(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(command),
         "refs": str(config.refs.resolve()),
-        "source_dir": str(source.root.resolve()),
+        "source_dir": None if plan.shipped else str(source.root.resolve()),
         "config": plan.settings,
         "config_sha256": plan.digest,
         "seed": config.seed,

@@ -161,7 +161,9 @@ def test_three_anchors_are_enough_and_two_are_not():
 def test_one_distortion_at_one_level():
     source = make_source()
     check_sensible(
-        RatedAnchors(source.vectors, source.scores[:, :1], source.variances[:, :1], CELLS[:1], source.visibility[:, :1])
+        RatedAnchors(
+            source.vectors, source.scores[:, :1], source.variances[:, :1], CELLS[:1], source.visibility[:, :1]
+        )
     )
 
 
@@ -200,9 +202,7 @@ def test_anchors_that_are_all_alike_give_the_cell_means():
 def test_equal_scores_on_another_scale_give_equal_labels_on_that_scale():
     """Nothing is tuned to the range of one dataset: 1..5 and 0..100 are the same problem."""
     source = make_source()
-    other = RatedAnchors(
-        source.vectors, 25 * (source.scores - 1), 25**2 * source.variances, CELLS, source.visibility
-    )
+    other = RatedAnchors(source.vectors, 25 * (source.scores - 1), 25**2 * source.variances, CELLS, source.visibility)
     first = fit(source).label(source.vectors, source.visibility)
     second = fit(other).label(source.vectors, source.visibility)
     np.testing.assert_allclose(25 * (first.mos - 1), second.mos, atol=0.05)

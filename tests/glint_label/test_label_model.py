@@ -61,7 +61,9 @@ def test_the_figures_of_the_audit_are_inside(model):
 def test_it_is_small_and_of_low_rank(model):
     assert os.path.getsize(shipped_path()) < 600_000
     arrays = model.models["gp"].arrays
-    numbers = sum(arrays[name].size for name in ("means", "content_rows", "content_columns", "feature_rows", "feature_columns"))
+    numbers = sum(
+        arrays[name].size for name in ("means", "content_rows", "content_columns", "feature_rows", "feature_columns")
+    )
     assert numbers < 80 * 125  # fewer than the ratings that they were learnt from
     assert arrays["content_rows"].shape[1] <= 20
 

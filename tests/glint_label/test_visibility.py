@@ -58,9 +58,7 @@ def test_of_a_large_photo_the_middle_is_measured(upright):
     if upright:
         wide, middle = wide.swapaxes(0, 1).copy(), middle.swapaxes(0, 1).copy()
     cells, seeds = [("jpeg", 4)], [1]
-    np.testing.assert_array_equal(
-        measure_visibility(wide, cells, seeds), measure_visibility(middle, cells, seeds)
-    )
+    np.testing.assert_array_equal(measure_visibility(wide, cells, seeds), measure_visibility(middle, cells, seeds))
 
 
 def test_seeds_are_those_of_the_recipes():
