@@ -164,6 +164,7 @@ def child_labels(folder: str, references: str, transfer: str) -> None:
 def child_visibility() -> None:
     """Measure the visibility of every distortion on a photo of KADID-10k's size, on one core."""
     import torch
+
     from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
     from glint_label.visibility import measure_visibility
 
@@ -282,7 +283,7 @@ def part_labels(work: Path) -> dict:
 def part_transfer(work: Path) -> dict:
     """Label 50,000 references with the Gaussian process and with the published rule; what visibility adds a photo."""
     slow, quick = label(work, 50_000, "gp-content"), label(work, 50_000, "top1")
-    seconds, figures = child("visibility")
+    _, figures = child("visibility")
     return {
         "gp-content": slow,
         "top1": quick,

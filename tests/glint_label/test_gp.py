@@ -137,7 +137,7 @@ def test_what_is_not_measured_counts_nothing():
     assert not seen[:, 5:].any()
 
 
-# -- sources that give little to learn from -----------------------------------------------------------------------------
+# -- sources that give little to learn from ---------------------------------------------------------------------------
 
 
 def check_sensible(source, name="gp"):

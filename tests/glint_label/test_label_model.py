@@ -1,7 +1,6 @@
 """The model that ships: labels without the dataset, the figures inside it, and no ratings to be read back."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -59,7 +58,7 @@ def test_the_figures_of_the_audit_are_inside(model):
 
 
 def test_it_is_small_and_of_low_rank(model):
-    assert os.path.getsize(shipped_path()) < 600_000
+    assert shipped_path().stat().st_size < 600_000
     arrays = model.models["gp"].arrays
     numbers = sum(
         arrays[name].size for name in ("means", "content_rows", "content_columns", "feature_rows", "feature_columns")
