@@ -502,3 +502,106 @@ def test_the_real_photos_are_all_labelled(shared, tmp_path):
     run = json.loads((config.out / "run.json").read_text())
     assert run["missing_anchors"] == ["I04"]
     assert run["config"]["references"]["count"] == 104
+
+
+# -- builds that look at visibility -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seeing(config) -> BuildConfig:
+    return replace(config, transfer="gp")
+
+
+def test_visibility_changes_labels_and_workers_do_not(seeing, tmp_path):
+    build(seeing)
+    wanted = file_bytes(seeing.out)
+    assert "shards/00000/visibility.npz" in wanted
+    assert "audit.json" in wanted
+    other = replace(seeing, out=tmp_path / "workers", workers=2)
+    build(other)
+    assert file_bytes(other.out) == wanted
+    blind = replace(seeing, out=tmp_path / "blind", transfer="gp-content")
+    build(blind)
+    assert not list(blind.out.rglob("visibility.npz"))
+    mine, theirs = read_manifest(seeing.out)["mos"], read_manifest(blind.out)["mos"]
+    assert (mine != theirs).any()
+    np.testing.assert_allclose(mine, theirs, atol=1)
+
+
+def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tmp_path, monkeypatch):
+    from glint_label import visibility_shards
+
+    build(replace(seeing, out=tmp_path / "whole"))
+    measure = visibility_shards.measure_visibility
+    left = iter([True] * 4)
+
+    def measure_some(*arguments):
+        if not next(left, False):
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(visibility_shards, "measure_visibility", measure_some)
+        with pytest.raises(KeyboardInterrupt):
+            build(seeing)
+    assert not list(seeing.out.rglob("metadata.csv"))
+    build(seeing)
+    assert file_bytes(seeing.out) == file_bytes(tmp_path / "whole")
+
+
+def test_a_repaired_photo_is_looked_at_and_the_others_are_not_again(seeing, tmp_path, monkeypatch):
+    from glint_label import visibility_shards
+
+    build(replace(seeing, out=tmp_path / "whole"))
+    content = break_photo(seeing.refs / "b.png")
+    build(seeing)
+    (seeing.refs / "b.png").write_bytes(content)
+    measure, seen = visibility_shards.measure_visibility, []
+
+    def note(pixels, *arguments):
+        seen.append(pixels.shape)
+        return measure(pixels, *arguments)
+
+    monkeypatch.setattr(visibility_shards, "measure_visibility", note)
+    assert build(seeing, retry_failed=True).counts["failed"] == 0
+    assert len(seen) == 1
+    assert file_bytes(seeing.out) == file_bytes(tmp_path / "whole")
+
+
+def test_a_photo_that_changes_while_the_build_runs_is_refused(seeing, monkeypatch):
+    from glint_label import pipeline
+
+    measure = pipeline.measure_visibilities
+
+    def change_then_measure(*arguments):
+        (seeing.refs / "b.png").write_bytes((seeing.refs / "sub" / "f.png").read_bytes())
+        measure(*arguments)
+
+    monkeypatch.setattr(pipeline, "measure_visibilities", change_then_measure)
+    with pytest.raises(InputError, match="changed while the build was running"):
+        build(seeing)
+
+
+def test_damaged_visibility_is_one_line(seeing):
+    build(seeing)
+    (seeing.out / "shards" / "00000" / "_SUCCESS.json").unlink()
+    (seeing.out / "shards" / "00000" / "visibility.npz").write_bytes(b"PK broken")
+    with pytest.raises(StateError, match=r"visibility\.npz: damaged .*; delete it and run the same build again"):
+        build(seeing)
+
+
+def test_the_card_tells_how_good_the_labels_are(seeing):
+    build(seeing)
+    card = (seeing.out / "README.md").read_text()
+    assert "## How good the labels are" in card
+    audit = json.loads((seeing.out / "audit.json").read_text())
+    figures = {row["transfer"]: row for row in audit["rows"]}
+    assert f"| **gp** | {figures['gp']['srocc']:.3f}" in card
+    assert {"top1", "cell-mean", "oracle", "rater-ceiling"} <= set(figures)
+
+
+def test_too_few_anchors_for_an_audit_still_give_labels(config, tmp_path):
+    few = replace(config, source_dir=save_rated(tmp_path / "few", anchors=2), transfer="cell-mean")
+    build(few)
+    assert not (few.out / "audit.json").exists()
+    assert "How good the labels are" not in (few.out / "README.md").read_text()
