@@ -25,6 +25,7 @@ def plot_audit(report: Audit) -> bytes:
     _scatter(left, report, best)
     _errors(middle, report, best)
     _coverage(right, report, best)
+    right.set_ylim(middle.get_ylim())
     figure.suptitle(f"{report.source}: {len(report.anchors)} anchors, each labelled from the others")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
@@ -64,7 +65,7 @@ def _errors(axes: Axes, report: Audit, best: Predictions) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="RMSE of the labels, on the scale of the ratings", xlim=(0, None))
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(loc="lower right", fontsize="small")
 
 
 def _coverage(axes: Axes, report: Audit, best: Predictions) -> None:
@@ -72,5 +73,4 @@ def _coverage(axes: Axes, report: Audit, best: Predictions) -> None:
     axes.barh(range(len(table)), [row["coverage90"] or 0 for row in table])
     axes.axvline(0.9, color="black", linewidth=1)
     axes.set_yticks(range(len(table)), ["" for _ in table])
-    axes.invert_yaxis()
     axes.set(xlim=(0.5, 1), xlabel="share of ratings inside the 90 % interval")
