@@ -55,7 +55,7 @@ def parse_anchors(_: click.Context, __: click.Parameter, value: str | None) -> t
 @click.option("--clip-model", default=DEFAULT_MODEL, metavar="ARCH:TAG", help="open_clip model.")
 @click.option("--clip-weights", type=_FILE, help="Local CLIP weights instead of the tag's.")
 @click.option("--resnet-weights", type=_FILE, help="Local ResNet-101 weights instead of the hub's.")
-@click.option("--transfer", default="knn", metavar="NAME", help=f"How labels are made: {', '.join(TRANSFERS)}.")
+@click.option("--transfer", default="gp", metavar="NAME", help=f"How labels are made: {', '.join(TRANSFERS)}.")
 @click.option("--k", default=10, metavar="N", help="Neighbours listed, and averaged by knn.")
 @click.option("--min-similarity", type=float, metavar="X", help="Give no labels below this similarity.")
 @click.option("--images", default="none", type=click.Choice(IMAGES), help="Make the pixels too.")

@@ -7,6 +7,7 @@ from types import FrameType
 import click
 
 import glint_label
+from glint_cli.audit import audit
 from glint_cli.build import build
 from glint_cli.demo import demo
 from glint_cli.doctor import doctor
@@ -73,7 +74,7 @@ def main() -> None:
     """
 
 
-for command in (build, inspect, render, verify, pretrain, finetune, evaluate, score, demo, doctor):
+for command in (build, inspect, audit, render, verify, pretrain, finetune, evaluate, score, demo, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class MeasureAnchor:
 
 
 def cell_seeds(ref_file_name: str, seed: int, cells: Sequence[Cell]) -> list[int]:
-    """Draw the recipe seeds of one photo's cells; a seed belongs to (KADID-10k's number, level) whatever the source."""
+    """Draw the recipe seeds of one photo's cells; each belongs to (KADID-10k's number, level)."""
     seeds = recipe_seeds(ref_file_name, seed, len(DISTORTIONS) * len(LEVELS)).tolist()
     return [seeds[DISTORTIONS.index(name) * len(LEVELS) + level - 1] for name, level in cells]
 

@@ -11,8 +11,14 @@ from glint_label.sources import Source
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def dataset_card(settings: dict[str, Any], source: Source, left_out: Sequence[str], counts: dict[str, int]) -> str:
-    """Write the card from the settings, the source and the counts; the same build gives the same bytes."""
+def dataset_card(
+    settings: dict[str, Any],
+    source: Source,
+    left_out: Sequence[str],
+    counts: dict[str, int],
+    audit: dict[str, Any] | None,
+) -> str:
+    """Write the card from settings, source, counts and audit.json; the same build gives the same bytes."""
     environment = Environment(  # Markdown for people and hubs, never rendered as HTML here
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
@@ -22,4 +28,4 @@ def dataset_card(settings: dict[str, Any], source: Source, left_out: Sequence[st
     )
     template = environment.from_string(files("glint_label").joinpath("card.md.j2").read_text(encoding="utf-8"))
     size = next((name for limit, name in _SIZES if counts["rows"] < limit), "1M<n<10M")
-    return template.render(settings=settings, source=source, left_out=left_out, counts=counts, size=size)
+    return template.render(settings=settings, source=source, left_out=left_out, counts=counts, size=size, audit=audit)

@@ -40,7 +40,7 @@ class BuildConfig:
     clip_model: str = DEFAULT_MODEL
     clip_weights: Path | None = None
     resnet_weights: Path | None = None
-    transfer: str = "knn"
+    transfer: str = "gp"
     k: int = 10
     min_similarity: float | None = None
     images: str = "none"
@@ -82,6 +82,7 @@ def settings_of(
     embedder: dict[str, Any],
     near_duplicate: float,
     watched: Sequence[Watched] = (),
+    shipped: bool = False,
 ) -> dict[str, Any]:
     """List what determines the output's bytes: the hashed part of a build.
 
@@ -92,11 +93,13 @@ def settings_of(
         embedder: The embedder's own description, weights' hash included.
         near_duplicate: Its threshold.
         watched: Pictures that references are compared with; hashed.
+        shipped: Whether the source is the model that ships with the package.
     """
     listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
     anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
     return {
         "source": config.source,
+        "ratings": "shipped label model" if shipped else "dataset",
         "ratings_sha256": sha256_of(source.label_file),
         "anchors_sha256": hashlib.sha256(anchors.encode()).hexdigest(),
         "allow_missing_anchors": config.allow_missing_anchors,

@@ -23,7 +23,8 @@ from glint_label.manifest import (
 from glint_label.neighbours import AnchorIndex
 from glint_label.shards import Measured, read_measured
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
-from glint_label.transfer import Labels, Transfer, make_transfer
+from glint_label.transfer import Labels, Transfer
+from glint_label.visibility_shards import read_visibility
 
 # A recipe's seed belongs to (KADID-10k's number, level), so that a source with fewer distortions draws the same ones.
 _NUMBERS = {name: number for number, name in enumerate(DISTORTIONS, start=1)}
@@ -68,11 +69,11 @@ class LabelShards:
         out: The build's folder.
         anchors: Names.
         anchor_vectors: (anchors, d) float32, unit length.
-        cells: (distortion, level) of each column of `scores`.
-        scores: (anchors, cells) MOS, NaN where unrated.
+        cells: (distortion, level) of each label of a reference.
+        cell_mean: Mean of the cells' mean ratings, which mos_offset is counted from.
         mos_range: Labels are kept inside.
-        transfer: Name.
-        k: Neighbours listed, and averaged by knn.
+        transfer: Fitted.
+        k: Neighbours listed.
         min_similarity: References whose nearest anchor is less similar get no labels.
         seed: The build's.
         suffix: Ending of the pixel files.
@@ -82,35 +83,25 @@ class LabelShards:
     anchors: Sequence[str]
     anchor_vectors: NDArray[np.float32]
     cells: Sequence[tuple[str, int]]
-    scores: NDArray[np.float64]
+    cell_mean: float
     mos_range: tuple[float, float]
-    transfer: str
+    transfer: Transfer
     k: int
     min_similarity: float | None
     seed: int
     suffix: str
 
     @cached_property
-    def fitted(self) -> Transfer:
-        """The transfer, fitted on the anchors once a process."""
-        transfer = make_transfer(self.transfer, self.k)
-        transfer.fit(self.anchor_vectors, self.scores)
-        return transfer
-
-    @cached_property
     def _index(self) -> AnchorIndex:
         return AnchorIndex(self.anchor_vectors)
-
-    @cached_property
-    def _cell_mean(self) -> float:
-        return float(np.nanmean(np.nanmean(self.scores, axis=0)))
 
     def __call__(self, group: Group) -> ShardCounts:
         """Label one shard and write its tables."""
         folder = shard_folder(self.out, group.number)
         measured = read_measured(folder)
         nearest, similarities = self._index.nearest(group.vectors, self.k)
-        labels = self.fitted.label(group.vectors)
+        visibility = read_visibility(folder) if self.transfer.uses_visibility else None
+        labels = self.transfer.label(group.vectors, visibility)
         lowest = -np.inf if self.min_similarity is None else self.min_similarity
         kept = [bool(best >= lowest) and not out for best, out in zip(similarities[:, 0], group.excluded, strict=True)]
         references = self._reference_rows(measured, group, nearest, similarities, labels, kept)
@@ -167,7 +158,7 @@ class LabelShards:
     ) -> list[tuple[object, ...]]:
         rows: list[tuple[object, ...]] = []
         for index, name in enumerate(measured.names):
-            offset = float(np.clip(labels.mos[index], *self.mos_range).mean()) - self._cell_mean
+            offset = float(np.clip(labels.mos[index], *self.mos_range).mean()) - self.cell_mean
             weights = labels.weights[index, nearest[index]].tolist() if kept[index] else []
             rows.append(
                 (

@@ -27,8 +27,13 @@ class AnchorIndex:
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.size = len(vectors)
+        self._vectors = vectors
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(np.ascontiguousarray(vectors))
+
+    def __reduce__(self) -> tuple[type["AnchorIndex"], tuple[NDArray[np.float32]]]:
+        """Travel to worker processes as plain vectors."""
+        return AnchorIndex, (self._vectors,)
 
     def nearest(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find the k nearest anchors, nearest first; all of them where there are fewer than k.

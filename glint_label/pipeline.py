@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from glint_label.card import dataset_card
 from glint_label.config import BuildConfig
 from glint_label.engines import run_local
-from glint_label.errors import InputError, SourceError, TooManyFailuresError
+from glint_label.errors import InputError, TooManyFailuresError
 from glint_label.files import make_folder, write_atomic
+from glint_label.fitted import FittedSource, fit_source
 from glint_label.groups import content_groups
 from glint_label.labels import LabelShards, ShardCounts, read_success, write_success
 from glint_label.manifest import REFERENCES_COLUMNS, format_csv, schema, shard_folder
@@ -43,6 +43,7 @@ from glint_label.shards import (
     write_measured,
 )
 from glint_label.state import close_run, lock_folder, open_run, prepare_folder
+from glint_label.visibility_shards import MeasureReference, measure_visibilities
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,24 @@ def run_plan(
 ) -> BuildReport:
     """Carry a plan out; see `build`."""
     started = time.monotonic()
-    out = plan.config.out
+    config = plan.config
+    out = config.out
     make_folder(out)
     with lock_folder(out):
         prepare_folder(plan, overwrite)
         run = open_run(plan, command or sys.argv)
         if retry_failed:
             _forget_labels(out, plan.shards)
-        anchors = _measure_anchors(plan, progress)
-        run["anchor_similarity"] = similarity_among(plan.embedder.normalise(anchors.vectors, anchors.vectors))
+        fitted = fit_source(plan, progress)
+        vectors = fitted.anchors.vectors
+        run["anchor_similarity"] = similarity_among(plan.embedder.normalise(vectors, vectors))
         _measure_watched(plan, progress)
         _measure_references(plan, retry_failed, progress)
-        counts, resumed = _label(plan, anchors, progress)
-        failures = _merge(plan, counts)
+        if fitted.transfer.uses_visibility:
+            task = MeasureReference(config.refs.resolve(), tuple(plan.cells), config.seed)
+            measure_visibilities(out, plan.shards, task, config.workers, progress)
+        counts, resumed = _label(plan, fitted, progress)
+        failures = _merge(plan, fitted, counts)
         seconds = time.monotonic() - started
         close_run(plan, run, counts, failures, seconds)
     return BuildReport(out, counts, failures, seconds, resumed, plan.left_out, plan.source.missing_anchors)
@@ -129,32 +135,6 @@ def _forget_labels(out: Path, shards: Sequence[Shard]) -> None:
 
 
 # -- first stage: open and embed -----------------------------------------------------------------------------------
-
-
-def _measure_anchors(plan: Plan, progress: MakeProgress) -> Measured:
-    """Embed the anchors, all of which must open, in the order of `source.anchors`."""
-    source = plan.source
-    folder = plan.config.out / "anchors"
-    if not (folder / "embeddings.npz").is_file():
-        shard = Shard(0, tuple(source.anchors), tuple(source.anchors.values()))
-        parts = [Shard(0, (name,), (path,)) for name, path in source.anchors.items()]
-        opened: dict[str, Any] = {}
-        task = OpenPhotos(plan.embedder.preparation)
-        with (
-            closing(progress("anchors", len(shard.names), 0)) as bar,
-            closing(run_local(task, map(Request, parts), plan.config.workers)) as results,
-        ):
-            for request, (photo,) in results:
-                if photo is not None and photo.failure is not None:
-                    raise SourceError(
-                        f"{request.shard.paths[0]}: the anchor does not open ({photo.failure[1]}); restore the file, "
-                        "or remove it and go on without it with --allow-missing-anchors"
-                    )
-                opened[request.shard.names[0]] = photo
-                bar.update(1)
-        measured = measure(shard, [opened[name] for name in shard.names], plan.embedder, None)
-        write_measured(folder, measured)
-    return read_measured(folder)
 
 
 def _measure_watched(plan: Plan, progress: MakeProgress) -> None:
@@ -225,7 +205,7 @@ def _check_failures(failed: int, plan: Plan) -> None:
 # -- second stage: neighbours and labels ---------------------------------------------------------------------------
 
 
-def _label(plan: Plan, anchors: Measured, progress: MakeProgress) -> tuple[dict[str, int], int]:
+def _label(plan: Plan, fitted: FittedSource, progress: MakeProgress) -> tuple[dict[str, int], int]:
     config, out = plan.config, plan.config.out
     done: dict[int, ShardCounts] = {}
     for shard in plan.shards:
@@ -233,20 +213,20 @@ def _label(plan: Plan, anchors: Measured, progress: MakeProgress) -> tuple[dict[
         if counts is not None:
             done[shard.number] = counts
     resumed = len(done)
+    anchors = fitted.anchors
     task = LabelShards(
         out=out,
-        anchors=list(plan.source.anchors),
+        anchors=anchors.names,
         anchor_vectors=plan.embedder.normalise(anchors.vectors, anchors.vectors),
         cells=plan.cells,
-        scores=plan.source.scores(plan.cells),
+        cell_mean=fitted.cell_mean,
         mos_range=plan.source.mos_range,
-        transfer=config.transfer,
+        transfer=fitted.transfer,
         k=config.k,
         min_similarity=config.min_similarity,
         seed=config.seed,
         suffix=config.suffix,
     )
-    _ = task.fitted  # a source that cannot be fitted is found here, not in a worker
     fresh: dict[int, ShardCounts] = {}
     already = sum(len(plan.shards[number].names) for number in done)
     groups = (group for group in content_groups(plan, anchors) if group.number not in done)
@@ -289,14 +269,14 @@ def _render(plan: Plan, fresh: dict[int, ShardCounts], progress: MakeProgress) -
 # -- the whole -----------------------------------------------------------------------------------------------------
 
 
-def _merge(plan: Plan, counts: dict[str, int]) -> dict[str, int]:
+def _merge(plan: Plan, fitted: FittedSource, counts: dict[str, int]) -> dict[str, int]:
     """Write the tables and texts about all shards; count the failures by reason."""
     out = plan.config.out
     folders = [shard_folder(out, shard.number) for shard in plan.shards]
     write_atomic(out / "references.csv", _merged_references(folders))
     failures = Counter(reason for folder in folders for _, reason, _ in read_failures(folder))
     write_atomic(out / "label_schema.json", json.dumps(schema(plan.source.mos_range), indent=1) + "\n")
-    write_atomic(out / "README.md", dataset_card(plan.settings, plan.source, plan.left_out, counts))
+    write_atomic(out / "README.md", dataset_card(plan.settings, plan.source, plan.left_out, counts, fitted.audit))
     return dict(sorted(failures.items()))
 
 

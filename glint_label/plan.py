@@ -8,8 +8,12 @@ from glint_label.config import BuildConfig, digest_of, settings_of
 from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
 from glint_label.images import list_images
+from glint_label.label_model import EMBEDDER as SHIPPED_EMBEDDER
+from glint_label.label_model import SOURCE as SHIPPED_SOURCE
+from glint_label.label_model import TRANSFERS as SHIPPED_TRANSFERS
+from glint_label.label_model import ShippedModel, read_model, shipped_path
 from glint_label.shards import Shard, cut_shards, make_shards
-from glint_label.sources import Cell, Source, load_source
+from glint_label.sources import Cell, Source, load_source, source_places
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 from glint_label.watched import Watched, watched_pictures
 
@@ -27,6 +31,7 @@ class Plan:
     embedder: Embedder
     settings: dict[str, Any]
     watched: tuple[Watched, ...] = ()
+    shipped: ShippedModel | None = None
 
     @property
     def digest(self) -> str:
@@ -50,21 +55,25 @@ def make_plan(config: BuildConfig) -> Plan:
     Raises:
         GlintError: The source, the photos or the weights cannot be used.
     """
-    source = load_source(
-        config.source,
-        config.source_dir,
-        allow_missing_anchors=config.allow_missing_anchors,
-        mos_range=config.mos_range,
-    )
+    shipped = _shipped_model(config)
+    if shipped is None:
+        source = load_source(
+            config.source,
+            config.source_dir,
+            allow_missing_anchors=config.allow_missing_anchors,
+            mos_range=config.mos_range,
+        )
+    else:
+        source = shipped.source()
     watched = watched_pictures(source, config.exclude_anchors, config.exclude_near)
     if config.exclude_anchors:
         source = source.without_anchors(config.exclude_anchors)
-    cells, left_out = makeable_cells(source)
+    cells, left_out = makeable_cells(source) if shipped is None else (shipped.cells, ())
     refs = config.refs.resolve()
     if config.out.resolve().is_relative_to(refs):
         raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
     names = list_images(refs)[: config.limit]
-    anchors = list(source.anchors.values())
+    anchors = list(source.anchors.values()) if shipped is None else []
     embedder = make_embedder(
         config.embedder,
         [*(refs / name for name in names), *anchors, *(one.path for one in watched)],
@@ -73,8 +82,29 @@ def make_plan(config: BuildConfig) -> Plan:
         resnet_weights=config.resnet_weights,
         device=config.device,
     )
-    settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate, watched)
-    return Plan(config, source, cells, left_out, names, make_shards(names, refs), embedder, settings, watched)
+    settings = settings_of(
+        config, names, source, embedder.describe(), embedder.near_duplicate, watched, shipped is not None
+    )
+    shards = make_shards(names, refs)
+    return Plan(config, source, cells, left_out, names, shards, embedder, settings, watched, shipped)
+
+
+def _shipped_model(config: BuildConfig) -> ShippedModel | None:
+    """Take the model that ships with the package, where it can do what was asked and the dataset is not there.
+
+    Raises:
+        SourceError: It could not leave out what was asked to be left out.
+    """
+    there = config.source_dir is not None or any(place.is_dir() for place in source_places(config.source))
+    fits = config.source == SHIPPED_SOURCE and config.embedder == SHIPPED_EMBEDDER
+    if there or not fits or config.transfer not in SHIPPED_TRANSFERS:
+        return None
+    if config.exclude_anchors:
+        raise SourceError(
+            f"--exclude-anchors needs the ratings of {config.source}, which are not here (the model that ships with "
+            "glint-label has learnt from all its anchors); pass the dataset with --source-dir"
+        )
+    return read_model(shipped_path())
 
 
 def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
@@ -83,7 +113,7 @@ def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
     Raises:
         SourceError: None can be made.
     """
-    cells = [(name, level) for name, level in source.cells if name in DISTORTIONS and level in LEVELS]
+    cells = [cell for cell in source.cells if can_be_made(cell)]
     makeable = {name for name, _ in cells}
     left_out = tuple(name for name in source.distortions if name not in makeable)
     if not cells:
@@ -92,3 +122,9 @@ def makeable_cells(source: Source) -> tuple[list[Cell], tuple[str, ...]]:
             "from it; `glint-label doctor` lists those that can"
         )
     return cells, left_out
+
+
+def can_be_made(cell: Cell) -> bool:
+    """Tell whether a (distortion, level) is one of KADID-10k's, so that its pixels can be made here."""
+    name, level = cell
+    return name in DISTORTIONS and level in LEVELS

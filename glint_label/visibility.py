@@ -216,4 +216,5 @@ def _halve(planes: Plane) -> Plane:
     """Average 2 x 2 pixels; an odd last row or column is left out."""
     height, width = (side - side % 2 for side in planes.shape[:2])
     even = planes[:height, :width]
-    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+    total: Plane = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    return total * np.float32(0.25)

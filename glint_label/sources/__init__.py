@@ -11,7 +11,7 @@ from glint_label.sources.kadid10k import load_kadid10k
 from glint_label.sources.source import Cell, Source
 from glint_label.sources.tid2013 import load_tid2013
 
-__all__ = ["SOURCES", "Cell", "Source", "find_source_dir", "load_source"]
+__all__ = ["SOURCES", "Cell", "Source", "find_source_dir", "load_source", "source_places"]
 
 SOURCES = ("kadid10k", "tid2013", "custom")
 

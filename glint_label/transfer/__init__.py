@@ -7,7 +7,7 @@ from glint_label.transfer.gp import GaussianProcess
 from glint_label.transfer.nearest import NearestMean
 from glint_label.transfer.transfer import Labels, RatedAnchors, Transfer
 
-__all__ = ["TRANSFERS", "Labels", "RatedAnchors", "Transfer", "make_transfer"]
+__all__ = ["TRANSFERS", "GaussianProcess", "Labels", "RatedAnchors", "Transfer", "make_transfer"]
 
 TRANSFERS: dict[str, Callable[[int], Transfer]] = {
     "top1": lambda _: NearestMean(1),

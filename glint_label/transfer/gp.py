@@ -18,6 +18,7 @@ made from those two sets of weights, cut to a low rank that holds nearly all of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,64 +47,51 @@ MIN_ANCHORS = 3
 
 @dataclass(frozen=True)
 class LabelModel:
-    """What a fitted process needs to make labels. Arrays only, so that it can be shipped.
+    """What a fitted process needs to make labels: arrays alone, in the precision in which they are shipped.
 
     Attributes:
         cells: (distortion, level) of each column.
-        means: (cells,), label of a photo that resembles no anchor.
-        anchors: (anchors, d), unit vectors.
         width: Factor of the squared distance in the kernel.
-        content: Low-rank factors (anchors, r), (r, cells) of the weights of k(x, anchors).
-        precision: (anchors, anchors); 1 - k P k is how new a photo's content is, 0..1.
-        feature_means, feature_scales: (cells, p) float32, of the anchors' visibility features.
-        features: Low-rank factors (p, r), (r, cells) of the weights of z.
-        leverage: (distortions, p, p); z L z is how unusual its visibility is, in units of noise.
-        noise, novelty_variance, leverage_variance: (cells,), the three parts of a label's variance.
+        arrays: `means` (cells,): label of a photo that resembles no anchor. `anchors` (anchors, d): unit vectors.
+            `content_rows` (anchors, r) and `content_columns` (r, cells): weights of k(x, anchors), of low rank.
+            `precision` (anchors, anchors): 1 - k P k is how new a photo's content is, 0..1. `feature_means` and
+            `feature_scales` (cells, p): of the anchors' visibility. `feature_rows` (p, r) and `feature_columns`
+            (r, cells): weights of z, of low rank. `leverage` (distortions, p, p): z L z is how unusual its visibility
+            is, in units of noise. `noise`, `novelty_variance`, `leverage_variance` (cells,): parts of the variance.
     """
 
     cells: tuple[Cell, ...]
-    means: Floats
-    anchors: NDArray[np.float32]
     width: float
-    content: tuple[Floats, Floats]
-    precision: Floats
-    feature_means: NDArray[np.float32]
-    feature_scales: NDArray[np.float32]
-    features: tuple[Floats, Floats]
-    leverage: Floats
-    noise: Floats
-    novelty_variance: Floats
-    leverage_variance: Floats
+    arrays: dict[str, NDArray[Any]]
 
     @property
     def uses_visibility(self) -> bool:
         """Whether it was fitted with visibility features."""
-        return self.feature_means.shape[1] > 0
+        return bool(self.arrays["feature_means"].shape[1])
 
     def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:
         """Label references; see Transfer.label."""
-        alike = kernel(vectors, self.anchors, self.width)
-        mos = self.means + alike @ self.content[0] @ self.content[1]
-        variance = self.noise + self.novelty_variance * self._novelty(alike)[:, None]
+        arrays = self.arrays
+        alike = kernel(vectors, arrays["anchors"], self.width)
+        mos = arrays["means"] + alike @ arrays["content_rows"] @ arrays["content_columns"]
+        novelty = 1 - np.einsum("na,ab,nb->n", alike, arrays["precision"], alike, optimize=True)
+        variance = arrays["noise"] + arrays["novelty_variance"] * np.clip(novelty, 0, 1)[:, None]
         if self.uses_visibility:
             if visibility is None:
                 raise TypeError("this model was fitted with visibility features; pass them")
-            z = standardise(visibility, self.feature_means, self.feature_scales)
-            mos += np.einsum("ncp,pc->nc", z, self.features[0] @ self.features[1])
-            variance += self.leverage_variance * self._leverage(z)
-        shares = alike @ self.precision
-        weights = shares + (1 - shares.sum(axis=1, keepdims=True)) / len(self.anchors)
-        return Labels(keep_order(mos, self.means, self.cells), np.sqrt(variance), weights)
+            z = standardise(visibility, arrays["feature_means"], arrays["feature_scales"])
+            mos += np.einsum("ncp,pr,rc->nc", z, arrays["feature_rows"], arrays["feature_columns"], optimize=True)
+            variance += arrays["leverage_variance"] * self._unusual(z)
+        shares = alike @ arrays["precision"]
+        weights = shares + (1 - shares.sum(axis=1, keepdims=True)) / shares.shape[1]
+        return Labels(keep_order(mos, arrays["means"], self.cells), np.sqrt(variance), weights)
 
-    def _novelty(self, alike: Floats) -> Floats:
-        return np.clip(1 - np.einsum("na,ab,nb->n", alike, self.precision, alike, optimize=True), 0, 1)
-
-    def _leverage(self, z: Floats) -> Floats:
+    def _unusual(self, z: Floats) -> Floats:
         result = np.zeros(z.shape[:2])
-        for matrix, columns in zip(self.leverage, columns_of(self.cells).values(), strict=True):
+        for matrix, columns in zip(self.arrays["leverage"], columns_of(self.cells).values(), strict=True):
             part = z[:, columns]
-            result[:, columns] = np.einsum("nlp,pq,nlq->nl", part, matrix, part, optimize=True)
-        return result
+            result[:, columns] = np.einsum("nlp,pq,nlq->nl", part, matrix.astype(np.float64), part, optimize=True)
+        return np.maximum(result, 0)
 
 
 class GaussianProcess:
@@ -117,6 +105,13 @@ class GaussianProcess:
 
     def __init__(self, uses_visibility: bool) -> None:
         self.uses_visibility = uses_visibility
+
+    @classmethod
+    def fitted(cls, model: LabelModel) -> "GaussianProcess":
+        """Make one that has been fitted before."""
+        process = cls(model.uses_visibility)
+        process.model = model
+        return process
 
     def fit(self, anchors: RatedAnchors) -> None:
         """Fit one process a distortion; see Transfer.fit."""
@@ -235,7 +230,7 @@ class _Process:
         keep = [0, 1, 2, 3] if len(self._parts) == 3 else [0, 2, 3]
         median = np.log(np.array(PRIOR_SHARES)[keep] * self.scale)
         best = minimize(
-            self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options={"maxiter": 15, "ftol": 1e-5}
+            self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options={"maxiter": 15, "ftol": 1e-3}
         )
         variances = np.exp(best.x)
         lower, self.alpha, _ = self._invert(variances)
@@ -295,17 +290,20 @@ class _Process:
         return np.linalg.inv(self.z.T @ self.z / len(self.center) + ridge * np.eye(size))
 
     def left_out(self, novelty: Floats, leverage: Floats) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Errors of predicting each anchor from the others, what they were expected to be (squared), and the levels."""
+        """Errors of leaving each anchor out, their expected squares, and their levels."""
         errors, expected = np.zeros_like(self.y), np.zeros_like(self.y)
         levels = len(self.center)
-        for anchor in np.unique(self.anchor):
-            rows = np.flatnonzero(self.anchor == anchor)
-            block = self.inverse[np.ix_(rows, rows)]
-            errors[rows] = np.linalg.solve(block, self.alpha[rows])
-            hat = self.z[rows] @ leverage @ self.z[rows].T / levels
-            unusual = np.diag(hat @ np.linalg.inv(np.eye(len(rows)) - hat)) * levels
-            own = self.anchors_own + self.rest + self.rating_variance[self.level[rows]]
-            expected[rows] = own + self.content * novelty[anchor] + self.noise * np.maximum(unusual, 0)
+        own = self.anchors_own + self.rest + self.rating_variance[self.level]
+        sizes = np.bincount(self.anchor)
+        for size in np.unique(sizes[sizes > 0]):  # anchors with the same number of ratings are solved together
+            anchors = np.flatnonzero(sizes == size)
+            rows = np.flatnonzero(np.isin(self.anchor, anchors)).reshape(len(anchors), size)
+            blocks = self.inverse[rows[:, :, None], rows[:, None, :]]
+            errors[rows] = np.linalg.solve(blocks, self.alpha[rows][..., None])[..., 0]
+            z = self.z[rows]
+            hat = z @ leverage @ z.swapaxes(1, 2) / levels
+            unusual = np.diagonal(hat @ np.linalg.inv(np.eye(size) - hat), axis1=1, axis2=2) * levels
+            expected[rows] = own[rows] + self.content * novelty[anchors, None] + self.noise * np.maximum(unusual, 0)
         return errors, expected, self.level
 
 
@@ -338,20 +336,26 @@ def _gather(
             parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.rating_variance[index])
             parts["novelty"][column] = factor * fit.content
             parts["leverage"][column] = factor * fit.noise
+    content_rows, content_columns = _low_rank(content)
+    feature_rows, feature_columns = _low_rank(features)
     return LabelModel(
-        cells=anchors.cells,
-        means=means,
-        anchors=anchors.vectors,
-        width=width,
-        content=_low_rank(content),
-        precision=precision,
-        feature_means=spread[0],
-        feature_scales=spread[1],
-        features=_low_rank(features),
-        leverage=leverages,
-        noise=parts["noise"],
-        novelty_variance=parts["novelty"],
-        leverage_variance=parts["leverage"],
+        anchors.cells,
+        width,
+        {
+            "means": means.astype(np.float32),
+            "anchors": anchors.vectors,
+            "content_rows": content_rows,
+            "content_columns": content_columns,
+            "precision": precision.astype(np.float32),
+            "feature_means": spread[0],
+            "feature_scales": spread[1],
+            "feature_rows": feature_rows,
+            "feature_columns": feature_columns,
+            "leverage": leverages.astype(np.float16),
+            "noise": parts["noise"].astype(np.float32),
+            "novelty_variance": parts["novelty"].astype(np.float32),
+            "leverage_variance": parts["leverage"].astype(np.float32),
+        },
     )
 
 
@@ -361,7 +365,7 @@ def _calibrate(errors: Floats, expected: Floats, prior: float) -> float:
     return float(((errors**2).sum() + prior * weight) / (expected.sum() + weight))
 
 
-def _low_rank(weights: Floats) -> tuple[Floats, Floats]:
+def _low_rank(weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Factor a matrix, keeping RANK of its singular values."""
     left, values, right = np.linalg.svd(weights, full_matrices=False)
-    return left[:, :RANK] * values[:RANK], right[:RANK]
+    return (left[:, :RANK] * values[:RANK]).astype(np.float32), right[:RANK].astype(np.float32)
