@@ -191,7 +191,7 @@ PRESETS = {
         _DEFAULT,
         preset="default-tiny",
         network=_TINY,
-        steps=3000,
+        steps=2400,
         batch_size=16,
         crops=2,
         lr=2e-3,
