@@ -86,9 +86,11 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     arguments = ["pretrain", "--synthetic", "--config", tmp_path / "config.yaml", "--out", tmp_path / "killed"]
     command = [sys.executable, "-c", "from glint_cli.main import main; main()", *map(str, arguments)]
+    # Sums are rounded by the number of threads, which other tests of this process may have set.
+    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     rng = random.Random(os.environ.get("PYTEST_CURRENT_TEST"))
     for least in sorted(rng.sample(range(3, 20), 2)):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=threads, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         curve = tmp_path / "killed" / "metrics.csv"
         while process.poll() is None and not (curve.is_file() and len(curve.read_bytes().splitlines()) > least):
             time.sleep(0.002)
