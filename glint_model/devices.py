@@ -27,11 +27,11 @@ def choose_device(device: str) -> str:
 
 
 def choose_workers(workers: int | None, device: str) -> int:
-    """Take the number given, else what fits: a few processes to decode for a GPU, half the cores beside a CPU."""
+    """Take the number given, else what fits beside this process: all cores but one for a GPU, half on a CPU."""
     if workers is not None:
         return workers
-    cores = os.cpu_count() or 1
-    return min(8, max(1, cores - 1)) if device == "cuda" else cores // 2
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(24, max(1, cores - 1)) if device == "cuda" else cores // 2
 
 
 def share_cores(workers: int, fabric: Fabric) -> None:

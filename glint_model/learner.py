@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from glint_model.data import Batch
 from glint_model.losses import pairwise_rank, weighted_l1
@@ -36,18 +36,11 @@ class Learner:
         self._steps = steps
         self._fabric = fabric
         self.average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
-        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-        matrices = [(name, weight) for name, weight in named if weight.ndim >= 2]
-        others = [(name, weight) for name, weight in named if weight.ndim < 2]
-        self._names = [name for name, _ in (*matrices, *others)]
+        groups = _groups(model, config)
+        self._names = [name for group in groups for name in group["names"]]
         kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-        # AdamW's decay pulls weights to zero, which is no place for biases and norms; Adam's is part of the gradient.
-        decays = (config.weight_decay, 0.0 if kind is torch.optim.AdamW else config.weight_decay)
         self._optimizer: torch.optim.Optimizer = kind(
-            [
-                {"params": [weight for _, weight in part], "weight_decay": decay}
-                for part, decay in zip((matrices, others), decays, strict=True)
-            ],
+            [{name: value for name, value in group.items() if name != "names"} for group in groups],
             lr=config.lr,
             fused=fabric.device.type == "cuda",
         )
@@ -71,7 +64,7 @@ class Learner:
         """Do one step on its parts and return its loss, still on the device."""
         config, fabric = self._config, self._fabric
         for group in self._optimizer.param_groups:
-            group["lr"] = self.lr(step)
+            group["lr"] = self.lr(step) * group["share"]
         total = torch.zeros((), device=fabric.device)
         for part in range(config.accumulate):
             batch = next(parts)
@@ -139,6 +132,31 @@ class Learner:
                 entries.setdefault(number[name], {})[entry] = value
         state = self._optimizer.state_dict()
         self._optimizer.load_state_dict({**state, "state": entries})
+
+
+def _groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Sort what is trained by its share of the learning rate and its decay.
+
+    Adam moves each weight by about the learning rate, so a layer's output jumps the farther the more inputs it has:
+    beyond `fan_in` of them the share falls inversely. AdamW's decay pulls weights to zero, which is no place for
+    biases and norms; Adam's is part of the gradient.
+    """
+    inputs = {
+        f"{name}.weight": module.weight[0].numel()
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            share = min(1.0, config.fan_in / inputs[name]) if config.fan_in and name in inputs else 1.0
+            decay = config.weight_decay if name in inputs or config.optimizer == "adam" else 0.0
+            group = groups.setdefault(
+                (share, decay), {"names": [], "params": [], "share": share, "weight_decay": decay}
+            )
+            group["names"].append(name)
+            group["params"].append(weight)
+    return list(groups.values())
 
 
 def _dropout_seed(seed: int, step: int, part: int, rank: int) -> int:

@@ -36,6 +36,7 @@ class TrainConfig:
         accumulate: Parts that a step's batch is cut into, one after another.
         optimizer: `adam` (decay added to the gradient) or `adamw`.
         lr: Highest learning rate.
+        fan_in: Inputs of a layer beyond which its learning rate falls inversely; 0: all layers have the same.
         weight_decay: Of all weights for `adam`, of matrices and kernels for `adamw`.
         schedule: `oscillating` (down and up again every `period` steps) or `warm-up` (`warm_up` steps up, the others
             down).
@@ -76,13 +77,14 @@ class TrainConfig:
     group: int = 4
     accumulate: int = 1
     optimizer: str = "adamw"
-    lr: float = 1e-4
+    lr: float = 3e-4
+    fan_in: int = 144
     weight_decay: float = 0.05
     schedule: str = "warm-up"
     period: int = 30
     warm_up: float = 0.05
     clip: float = 1.0
-    rank_weight: float = 1.0
+    rank_weight: float = 0.5
     noise_weighting: bool = True
     centre: bool = True
     ema: float = 0.999
@@ -110,7 +112,7 @@ class TrainConfig:
             "batch_size", "crops", "group", "accumulate", "period", "val_every", "val_images", "val_crops",
             "checkpoint_every",
         )  # fmt: skip
-        lowest = dict.fromkeys(at_least_one, 1) | {"steps": 1, "seed": 0, "workers": 0, "cache_mb": 0}
+        lowest = dict.fromkeys(at_least_one, 1) | {"steps": 1, "seed": 0, "workers": 0, "fan_in": 0, "cache_mb": 0}
         for name, bound in lowest.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -158,6 +160,7 @@ _PAPER = TrainConfig(
     group=1,
     optimizer="adam",
     lr=1e-5,
+    fan_in=0,
     weight_decay=1e-5,
     schedule="oscillating",
     clip=0.0,
@@ -188,10 +191,10 @@ PRESETS = {
         _DEFAULT,
         preset="default-tiny",
         network=_TINY,
-        steps=3000,
+        steps=2400,
         batch_size=16,
         crops=2,
-        lr=1e-3,
+        lr=2e-3,
         ema=0.99,
         val_every=250,
         val_images=256,

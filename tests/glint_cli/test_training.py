@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.conftest import make_photo, save_photos, save_rated
 from tests.glint_cli.test_commands import run
-from tests.glint_model.conftest import manifest, small_config  # noqa: F401 (a fixture)
+from tests.glint_model.conftest import manifest, one_thread, small_config  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """A build, and a network small enough to train in a test."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from glint_label.config import BuildConfig
 from glint_label.pipeline import build
@@ -20,6 +22,15 @@ SMALL = {
     "cnn": "resnet10t",
     "cnn_width": 8,
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train on one thread: test processes side by side would spin, waiting for one another's cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small_config(preset: str = "default-tiny", **settings: Any) -> TrainConfig:

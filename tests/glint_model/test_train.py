@@ -19,6 +19,8 @@ from torch.testing import assert_close
 
 from glint_label.errors import OutputError, StateError, TrainingError, UsageError
 from glint_model import GlintIQA, runs
+from glint_model.data import Batch
+from glint_model.devices import make_fabric
 from glint_model.learner import Learner
 from glint_model.rows import Data, synthetic_rows
 from glint_model.settings import TrainConfig
@@ -84,9 +86,11 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     arguments = ["pretrain", "--synthetic", "--config", tmp_path / "config.yaml", "--out", tmp_path / "killed"]
     command = [sys.executable, "-c", "from glint_cli.main import main; main()", *map(str, arguments)]
+    # Sums are rounded by the number of threads, which other tests of this process may have set.
+    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     rng = random.Random(os.environ.get("PYTEST_CURRENT_TEST"))
     for least in sorted(rng.sample(range(3, 20), 2)):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=threads, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         curve = tmp_path / "killed" / "metrics.csv"
         while process.poll() is None and not (curve.is_file() and len(curve.read_bytes().splitlines()) > least):
             time.sleep(0.002)
@@ -125,7 +129,7 @@ def test_another_configuration_is_refused_with_what_differs(data, tmp_path):
     config = small_config(steps=2)
     train(config, data, tmp_path / "run")
     before = outputs(tmp_path / "run")
-    with pytest.raises(StateError, match=re.escape("settings.lr: 0.001 -> 0.01")):
+    with pytest.raises(StateError, match=re.escape("settings.lr: 0.002 -> 0.01")):
         train(replace(config, lr=0.01), data, tmp_path / "run")
     with pytest.raises(StateError, match=r"data\.train"):
         train(config, replace(data, origin={"kind": "synthetic", "train": 1}), tmp_path / "run")
@@ -238,6 +242,18 @@ def _same_weights(one: Path, other: Path) -> None:
     assert first.keys() == second.keys()
     for name in first:
         assert_close(first[name], second[name], rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_wide_layers_learn_more_slowly():
+    config = small_config(steps=10, lr=1e-2, fan_in=100)
+    learner = Learner(GlintIQA(config.network), config, 10, make_fabric(config))
+    before = {name: weight.detach().clone() for name, weight in learner.model.named_parameters()}
+    learner.learn(5, iter([Batch(torch.randint(256, (4, 1, 3, 224, 224), dtype=torch.uint8), torch.rand(2, 4))]))
+    after = learner.model.state_dict()
+    moved = {name: float((after[name] - weight).abs().max()) for name, weight in before.items()}
+    wide = "interactions.0.conv.weight"
+    assert moved["head.score.bias"] == pytest.approx(learner.lr(5), rel=0.01)
+    assert moved[wide] == pytest.approx(learner.lr(5) * 100 / before[wide][0].numel(), rel=0.1)
 
 
 def test_the_saved_settings_are_the_run_s(data, tmp_path):
