@@ -42,7 +42,10 @@ PRIOR_WIDTH = 0.6
 FLAT = 100.0  # prior variance of a cell's mean, in units of the variance around it
 PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
 RANK = 20  # of the two sets of weights
-MIN_ANCHORS = 3
+MIN_ANCHORS = 2
+_NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
+
+Columns = list[int]
 
 
 @dataclass(frozen=True)
@@ -132,25 +135,29 @@ def fit_model(anchors: RatedAnchors, visibility: NDArray[np.float16] | None) -> 
     """
     count, cells = anchors.scores.shape
     if count < MIN_ANCHORS:
-        raise SourceError(f"gp needs at least {MIN_ANCHORS} anchors, the source has {count}; use --transfer cell-mean")
+        raise SourceError(f"gp needs at least {MIN_ANCHORS} anchors, the source has {count}")
     if visibility is None:
         visibility = np.full((count, cells, 0), np.nan, dtype=np.float16)
     feature_means, feature_scales = _spread(visibility)
     z = standardise(visibility, feature_means, feature_scales)
     width = _width(anchors.vectors)
     alike = kernel(anchors.vectors, anchors.vectors, width)
-    deviations = anchors.scores - np.nanmean(anchors.scores, axis=0)
-    pooled = float(np.nanmean(deviations**2)) or _NO_VARIANCE
     groups = columns_of(anchors.cells)
-    fits = [
-        _Process(anchors, columns, np.array([anchors.cells[column][1] for column in columns]), z, alike, pooled)
-        for columns in groups.values()
-    ]
+    centers = _centers(anchors.scores, list(groups.values()))
+    pooled = float(np.nanmean((anchors.scores - centers) ** 2)) or _NO_VARIANCE
+    fits = [_Process(anchors, columns, centers[columns], z, alike, pooled) for columns in groups.values()]
     return _gather(anchors, fits, list(groups.values()), width, alike, (feature_means, feature_scales))
 
 
-_NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
-Columns = list[int]
+def _centers(scores: Floats, groups: Sequence[Columns]) -> Floats:
+    """Mean rating of each cell; where it has none, that of its distortion, or of all."""
+    rated = np.isfinite(scores)
+    sums, counts = np.where(rated, scores, 0).sum(axis=0), rated.sum(axis=0)
+    centers = np.full(len(sums), sums.sum() / max(1, counts.sum()))
+    for columns in groups:
+        if counts[columns].any():
+            centers[columns] = sums[columns].sum() / counts[columns].sum()
+    return np.where(counts > 0, sums / np.maximum(counts, 1), centers)
 
 
 def columns_of(cells: Sequence[Cell]) -> dict[str, Columns]:
@@ -200,19 +207,20 @@ class _Process:
         self,
         anchors: RatedAnchors,
         columns: Columns,
-        levels: NDArray[np.int64],
+        center: Floats,
         z: Floats,
         alike: Floats,
         pooled: float,
     ) -> None:
+        levels = np.array([anchors.cells[column][1] for column in columns])
         scores, variances = anchors.scores[:, columns], np.nan_to_num(anchors.variances[:, columns])
         self.anchor, self.level = np.nonzero(np.isfinite(scores))
-        self.center = np.nanmean(scores, axis=0)
+        self.center = center
         self.y = scores[self.anchor, self.level] - self.center[self.level]
         self.z = z[self.anchor, np.array(columns)[self.level]]
         self.rating_variance = variances.mean(axis=0)
         self.ties = LEVEL_CORRELATION ** np.abs(levels[:, None] - levels)  # R
-        self.scale = max(float((self.y**2).mean()), pooled / 1000)
+        self.scale = max(float((self.y**2).sum()) / max(1, len(self.y)), pooled / 1000)
         ties = self.ties[np.ix_(self.level, self.level)]
         parts = [alike[np.ix_(self.anchor, self.anchor)] * ties]
         if self.z.any():
@@ -229,12 +237,14 @@ class _Process:
     def _fit(self) -> None:
         keep = [0, 1, 2, 3] if len(self._parts) == 3 else [0, 2, 3]
         median = np.log(np.array(PRIOR_SHARES)[keep] * self.scale)
-        best = minimize(
-            self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options={"maxiter": 15, "ftol": 1e-3}
-        )
-        variances = np.exp(best.x)
-        lower, self.alpha, _ = self._invert(variances)
-        self.inverse = np.tril(lower) + np.tril(lower, -1).T
+        variances = np.exp(median)
+        self.inverse, self.alpha = np.zeros((0, 0)), np.zeros(0)
+        if len(self.y):  # a fold of the audit may hold out the only anchor that was rated
+            options = {"maxiter": 15, "ftol": 1e-3}
+            best = minimize(self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options=options)
+            variances = np.exp(best.x)
+            lower, self.alpha, _ = self._invert(variances)
+            self.inverse = np.tril(lower) + np.tril(lower, -1).T
         self.content, self.anchors_own, self.rest = variances[0], variances[-2], variances[-1]
         self.visible = variances[1] if len(self._parts) == 3 else 0.0
 
@@ -361,6 +371,8 @@ def _gather(
 
 def _calibrate(errors: Floats, expected: Floats, prior: float) -> float:
     """Ratio of squared errors to what was expected, drawn towards `prior`."""
+    if not len(errors):
+        return prior
     weight = PSEUDO_RATINGS * float(expected.mean())
     return float(((errors**2).sum() + prior * weight) / (expected.sum() + weight))
 

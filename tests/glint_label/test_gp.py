@@ -151,11 +151,23 @@ def check_sensible(source, name="gp"):
     return labels
 
 
-def test_three_anchors_are_enough_and_two_are_not():
+@pytest.mark.parametrize("anchors", [2, 3])
+def test_a_few_anchors_are_enough(anchors):
+    check_sensible(make_source().select(np.arange(anchors)))
+
+
+def test_one_anchor_is_not():
+    with pytest.raises(SourceError, match="at least 2 anchors, the source has 1"):
+        fit(make_source().select(np.arange(1)))
+
+
+def test_a_cell_and_a_distortion_without_any_rating_fall_back_to_wider_means():
     source = make_source()
-    check_sensible(source.select(np.arange(3)))
-    with pytest.raises(SourceError, match="at least 3 anchors, the source has 2; use --transfer cell-mean"):
-        fit(source.select(np.arange(2)))
+    holes = source.scores.copy()
+    holes[:, 2] = np.nan
+    holes[:, 5:] = np.nan
+    labels = check_sensible(RatedAnchors(source.vectors, holes, source.variances, CELLS, source.visibility))
+    assert labels.mos[:, 5:].mean() == pytest.approx(np.nanmean(holes), abs=0.2)
 
 
 def test_one_distortion_at_one_level():
