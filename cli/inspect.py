@@ -91,6 +91,15 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("labels by", f"{figures['embedder']} embedding, {figures['transfer']} transfer"),
         ("pixels", pixels),
     ]
+    mine, blind = (figures["audit"].get(name) for name in (figures["transfer"], "cell-mean"))
+    if mine and blind and None not in (mine["srocc"], blind["srocc"]):
+        rows.append(
+            (
+                "audit",
+                f"SROCC {mine['srocc']:.3f}, RMSE {mine['rmse']:.3f} on left-out anchors "
+                f"(without content {blind['srocc']:.3f}, {blind['rmse']:.3f})",
+            )
+        )
     if figures["ratings_note"]:
         rows.append(("NOTE", figures["ratings_note"]))
     return rows

@@ -2,15 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glint_label.anchors import anchor_visibility, embed_anchors
 from glint_label.audit import MIN_ANCHORS, audit_measured
-from glint_label.errors import StateError
 from glint_label.files import write_atomic
+from glint_label.manifest import read_audit
 from glint_label.plan import Plan
 from glint_label.progress import MakeProgress
 from glint_label.shards import Measured, read_measured, write_measured
@@ -65,7 +64,7 @@ def fit_source(plan: Plan, progress: MakeProgress) -> FittedSource:
             plan.source, cells, visibility, space, names, k=config.k, workers=config.workers, progress=progress
         )
         write_atomic(place, audit.as_json())
-    return FittedSource(anchors, transfer, float(np.nanmean(np.nanmean(scores, axis=0))), _read_audit(place))
+    return FittedSource(anchors, transfer, float(np.nanmean(np.nanmean(scores, axis=0))), read_audit(out))
 
 
 def _measure_anchors(plan: Plan, progress: MakeProgress) -> Measured:
@@ -73,16 +72,6 @@ def _measure_anchors(plan: Plan, progress: MakeProgress) -> Measured:
     if not (folder / "embeddings.npz").is_file():
         write_measured(folder, embed_anchors(plan.source, plan.embedder, plan.config.workers, progress))
     return read_measured(folder)
-
-
-def _read_audit(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path}: damaged ({error}); delete it and run the same build again") from error
-    return report
 
 
 def _only(report: dict[str, Any], transfer: str) -> dict[str, Any]:

@@ -192,6 +192,22 @@ def read_run(out: Path) -> dict[str, Any]:
     return run
 
 
+def read_audit(out: Path) -> dict[str, Any] | None:
+    """Read a build's audit.json; None where there is none.
+
+    Raises:
+        StateError: It is damaged.
+    """
+    path = out / "audit.json"
+    if not path.is_file():
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: damaged ({error}); delete it and run the same build again") from error
+    return report
+
+
 def read_shard(folder: Path) -> pd.DataFrame:
     """Read one shard's metadata.csv with the column types of the schema.
 

@@ -16,6 +16,7 @@ from glint_label.labels import TABLES
 from glint_label.manifest import (
     FAILED_COLUMNS,
     REFERENCES_COLUMNS,
+    read_audit,
     read_rows,
     read_run,
     read_shard,
@@ -97,7 +98,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
     Raises:
         InputError: The folder is not a build.
-        StateError: run.json is damaged.
+        StateError: run.json or audit.json is damaged.
     """
     run = read_run(out)
     low, high = run["mos_range"]
@@ -128,6 +129,7 @@ def summarise(out: Path) -> dict[str, Any]:
         "ratings_note": run.get("ratings_note", ""),
         "embedder": run["config"]["embedder"]["embedder"],
         "transfer": run["config"]["transfer"],
+        "audit": {row["transfer"]: row for row in (read_audit(out) or {"rows": []})["rows"]},
         "anchors": run["anchors"],
         "missing_anchors": run["missing_anchors"],
         "mos_range": [low, high],
