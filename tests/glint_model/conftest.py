@@ -65,6 +65,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source="custom",
             source_dir=rated,
             mos_range=(1, 5),
+            transfer="knn",
             embedder="statistics",
             k=2,
             workers=0,

@@ -1,5 +1,6 @@
 """Rows to batches: the pixels that `render` makes, whatever makes them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -91,6 +92,17 @@ def test_photos_that_lean_on_excluded_anchors_are_left_out(manifest):
     assert 0 < len(kept.train) < len(everything.train)
     with pytest.raises(InputError, match="no row is left"):
         read_manifest_rows(manifest, exclude_anchors=set(table["anchor"]))
+
+
+def test_labels_that_rest_on_all_anchors_can_be_freed_of_one_by_the_build_alone(manifest):
+    run = manifest / "run.json"
+    settings = json.loads(run.read_text())
+    try:
+        run.write_text(json.dumps({**settings, "config": {**settings["config"], "transfer": "gp"}}))
+        with pytest.raises(InputError, match="rest on all anchors; build again with --exclude-anchors a1"):
+            read_manifest_rows(manifest, exclude_anchors=["a1"])
+    finally:
+        run.write_text(json.dumps(settings))
 
 
 def test_less_similar_photos_can_be_left_out(manifest):
