@@ -75,6 +75,8 @@ def audit(
         click.echo(json.dumps(rows, indent=1))
     else:
         show(rows)
+        if "gp" in transfer and not report.visible:
+            click.echo("\ngp equals gp-content: none of this source's distortions can be made here")
         click.echo(f"\n{len(report.anchors)} anchors; per distortion and similarity: {folder / 'audit.json'},")
         click.echo(f"picture: {folder / 'audit.png'}")
     best = max((row["srocc"] or -1.0 for row in rows if row["transfer"] in transfer), default=-1.0)

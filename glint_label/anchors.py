@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import json
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,16 +18,18 @@ from platformdirs import user_cache_path
 
 from glint_label.embed import Embedder
 from glint_label.engines import run_local
-from glint_label.errors import SourceError
+from glint_label.errors import OutputError, SourceError
 from glint_label.files import sha256_of, write_atomic
 from glint_label.images import read_photo
 from glint_label.manifest import recipe_seeds
 from glint_label.progress import MakeProgress, no_progress
+from glint_label.provenance import codec_versions, library_versions
 from glint_label.shards import Measured, OpenPhotos, Request, Shard, measure
 from glint_label.sources import Cell, Source
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 from glint_label.visibility import FEATURES, measure_visibility
 
+_LOG = logging.getLogger(__name__)
 ANCHOR_SEED = 0  # what the raters' random positions were is not published: any one draw stands for them
 
 
@@ -62,22 +66,27 @@ def anchor_visibility(
         (anchors, cells, features), NaN where a distortion is not measured.
     """
     task = MeasureAnchor(tuple(cells))
-    names = list(source.anchors)
-    kept = {name: _read(_place(path, task)) for name, path in source.anchors.items()}
-    waiting = [path for name, path in source.anchors.items() if kept[name] is None]
+    kept = {path: _read(_place(path, task)) for path in source.anchors.values()}
+    waiting = [path for path, features in kept.items() if features is None]
     if waiting:
-        owners = {path: name for name, path in source.anchors.items()}
         with (
-            closing(progress("visibility of anchors", len(names), len(names) - len(waiting))) as bar,
+            closing(progress("visibility of anchors", len(kept), len(kept) - len(waiting))) as bar,
             closing(run_local(task, waiting, workers)) as results,
         ):
             for path, features in results:
-                buffer = io.BytesIO()
-                np.save(buffer, features)
-                write_atomic(_place(path, task), buffer.getvalue())
-                kept[owners[path]] = features
+                _keep(_place(path, task), features)
+                kept[path] = features
                 bar.update(1)
-    return np.stack([np.asarray(kept[name], dtype=np.float16) for name in names])
+    return np.stack([np.asarray(kept[path], dtype=np.float16) for path in source.anchors.values()])
+
+
+def _keep(place: Path, features: NDArray[np.float16]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, features)
+    try:
+        write_atomic(place, buffer.getvalue())
+    except OutputError as error:
+        _LOG.warning("%s: not kept for the next time; set XDG_CACHE_HOME to a folder that can be written", error)
 
 
 @dataclass(frozen=True)
@@ -98,16 +107,18 @@ def cell_seeds(ref_file_name: str, seed: int, cells: Sequence[Cell]) -> list[int
 
 
 def _place(anchor: Path, task: MeasureAnchor) -> Path:
-    recipe = f"{sha256_of(anchor)} {anchor.name} {task.cells} {_code()}"
+    versions = json.dumps([library_versions(), codec_versions()])
+    recipe = f"{sha256_of(anchor)} {anchor.name} {task.cells} {features_code()} {versions}"
     key = hashlib.sha256(recipe.encode()).hexdigest()
     return user_cache_path("glint-label") / "visibility" / f"{key[:32]}.npy"
 
 
 @cache
-def _code() -> str:
-    """Hash the code that makes the features: a kept number must not outlive it."""
+def features_code() -> str:
+    """Hash the code that makes the features, hex: a kept number must not outlive it."""
     package = files("glint_label")
-    sources = [*package.joinpath("distortions").iterdir(), package.joinpath("visibility.py")]
+    names = ("visibility.py", "images.py", "manifest.py")
+    sources = [*package.joinpath("distortions").iterdir(), *(package.joinpath(name) for name in names)]
     digest = hashlib.sha256()
     for source in sorted(sources, key=lambda file: file.name):
         if source.is_file():

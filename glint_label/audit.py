@@ -8,7 +8,7 @@ A transfer chooses its own parameters when it is fitted, so they are chosen with
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from glint_label.anchors import anchor_visibility, embed_anchors
 from glint_label.embed import Embedder, make_embedder
 from glint_label.engines import run_local
 from glint_label.errors import SourceError
-from glint_label.neighbours import AnchorIndex
+from glint_label.neighbours import AnchorIndex, Pictures, find_near_duplicates
 from glint_label.plan import can_be_made
 from glint_label.progress import MakeProgress, no_progress
+from glint_label.shards import Measured
 from glint_label.sources import Cell, Source
 from glint_label.transfer import RatedAnchors, make_transfer
 
@@ -63,6 +64,7 @@ class Audit:
         scores: (anchors, cells) ratings.
         predictions: One for each row of `table`.
         table: Columns embedder, transfer and those of agreement.Agreement.
+        visible: Whether the visibility of distortions was measured; without it gp is gp-content.
     """
 
     source: str
@@ -71,6 +73,7 @@ class Audit:
     scores: Floats
     predictions: tuple[Predictions, ...]
     table: pd.DataFrame
+    visible: bool
 
     def find(self, transfer: str) -> Predictions:
         """Return the first predictions of a transfer."""
@@ -86,7 +89,13 @@ class Audit:
             }
             for row, one in zip(json_rows(self.table), self.predictions, strict=True)
         ]
-        report = {"source": self.source, "anchors": len(self.anchors), "cells": len(self.cells), "rows": rows}
+        report = {
+            "source": self.source,
+            "anchors": len(self.anchors),
+            "cells": len(self.cells),
+            "visibility": self.visible,
+            "rows": rows,
+        }
         return json.dumps(report, indent=1) + "\n"
 
 
@@ -137,13 +146,12 @@ def run_audit(
 ) -> Audit:
     """Do the same and keep the predictions; see `audit`."""
     cells = tuple(source.cells)
-    visibility = None
-    if any(make_transfer(name, k).uses_visibility for name in transfers):
-        visibility = visibility_of(source, cells, workers, progress)
+    uses_visibility = any(make_transfer(name, k).uses_visibility for name in transfers)
     spaces = []
     for entry in embedders:
         embedder = make_embedder(entry, list(source.anchors.values())) if isinstance(entry, str) else entry
-        spaces.append((embedder, embed_anchors(source, embedder, workers, progress).vectors))
+        spaces.append((embedder, embed_anchors(source, embedder, workers, progress)))
+    visibility = visibility_of(source, cells, workers, progress) if uses_visibility else None
     return audit_measured(source, cells, visibility, spaces, transfers, k=k, workers=workers, progress=progress)
 
 
@@ -151,7 +159,7 @@ def audit_measured(
     source: Source,
     cells: tuple[Cell, ...],
     visibility: NDArray[np.float16] | None,
-    spaces: Sequence[tuple[Embedder, NDArray[np.float32]]],
+    spaces: Sequence[tuple[Embedder, Measured]],
     transfers: Sequence[str],
     *,
     k: int,
@@ -164,7 +172,7 @@ def audit_measured(
         source: A rated dataset.
         cells: Which ratings to predict.
         visibility: Of the anchors, where a transfer uses it.
-        spaces: Embedders, each with the anchors' raw vectors.
+        spaces: Embedders, each with what it measured on the anchors.
         transfers: Names.
         k, workers, progress: As of `audit`.
     """
@@ -174,11 +182,11 @@ def audit_measured(
             "one to be left out and others to learn from"
         )
     folds: list[_LeaveOut] = []
-    for embedder, vectors in spaces:
+    for embedder, measured in spaces:
         for name in transfers:
             blind = name in CONTENT_BLIND
             if not (blind and any(fold.transfer == name for fold in folds)):
-                folds.append(_LeaveOut("none" if blind else embedder.name, name, k, embedder, vectors))
+                folds.append(_LeaveOut("none" if blind else embedder.name, name, k, embedder, measured))
     scores, variances = source.scores(cells), source.variances(cells)
     ratings = RatedAnchors(np.zeros((len(scores), 0), dtype=np.float32), scores, variances, cells, visibility)
     tried = _leave_out(folds, ratings, source.mos_range, workers, progress)
@@ -191,7 +199,8 @@ def audit_measured(
         }
         for one in predictions
     ]
-    return Audit(source.name, tuple(source.anchors), cells, scores, predictions, pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    return Audit(source.name, tuple(source.anchors), cells, scores, predictions, table, visible=visibility is not None)
 
 
 def visibility_of(
@@ -215,11 +224,28 @@ class _LeaveOut:
     transfer: str
     k: int
     space: Embedder
-    vectors: NDArray[np.float32]
+    measured: Measured
 
-    def anchors(self, others: list[int]) -> NDArray[np.float32]:
-        """Vectors of all anchors in the space that the others span, as a build without the anchor has them."""
-        return self.space.normalise(self.vectors, self.vectors[others])
+    def items(self, index: int) -> Iterator["_Item"]:
+        """Prepare each anchor's fold: copies of its picture are left out with it."""
+        raw = self.measured.vectors
+        pictures = Pictures(self.space.normalise(raw, raw), self.measured.fingerprints)
+        groups = find_near_duplicates(pictures, self.space.near_duplicate)
+        for anchor, group in enumerate(groups):
+            others = np.flatnonzero(groups != group)
+            yield _Item(index, anchor, self.transfer, self.k, others, self.space.normalise(raw, raw[others]))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One anchor to be labelled from the others, with all vectors as a build without it has them."""
+
+    index: int
+    anchor: int
+    transfer: str
+    k: int
+    others: NDArray[np.int64]
+    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -229,16 +255,22 @@ class _Fold:
     ratings: RatedAnchors
     mos_range: tuple[float, float]
 
-    def __call__(self, item: tuple[int, int, str, int, NDArray[np.float32]]) -> tuple[Floats, Floats, float]:
-        """Label an anchor: its (cells,) scores and deviations, and how alike the nearest other is."""
-        _, left_out, name, k, vectors = item
-        others = [anchor for anchor in range(len(vectors)) if anchor != left_out]
-        rated = replace(self.ratings, vectors=vectors)
-        transfer = make_transfer(name, k)
-        transfer.fit(rated.select(others))
-        visibility = None if rated.visibility is None else rated.visibility[[left_out]]
-        labels = transfer.label(vectors[[left_out]], visibility)
-        _, similarity = AnchorIndex(vectors[others]).nearest(vectors[[left_out]], 1)
+    def __call__(self, item: _Item) -> tuple[Floats, Floats, float]:
+        """Label an anchor: its (cells,) scores and deviations, and how alike the nearest other is.
+
+        NaN where the others have too few ratings in common to learn from.
+        """
+        left_out = [item.anchor]
+        rated = replace(self.ratings, vectors=item.vectors)
+        transfer = make_transfer(item.transfer, item.k)
+        try:
+            transfer.fit(rated.select(item.others))
+        except SourceError:
+            unknown = np.full(rated.scores.shape[1], np.nan)
+            return unknown, unknown, float("nan")
+        visibility = None if rated.visibility is None else rated.visibility[left_out]
+        labels = transfer.label(item.vectors[left_out], visibility)
+        _, similarity = AnchorIndex(item.vectors[item.others]).nearest(item.vectors[left_out], 1)
         return np.clip(labels.mos[0], *self.mos_range), labels.mos_std[0], float(similarity[0, 0])
 
 
@@ -261,20 +293,17 @@ def _leave_out(
         )
         for fold in folds
     ]
-    items = (
-        (index, anchor, fold.transfer, fold.k, fold.anchors([other for other in range(count) if other != anchor]))
-        for index, fold in enumerate(folds)
-        for anchor in range(count)
-    )
+    items = (item for index, fold in enumerate(folds) for item in fold.items(index))
     slow = any(fold.transfer.startswith("gp") for fold in folds)
     with (
         closing(progress("audit", len(folds) * count, 0)) as bar,
         closing(run_local(_Fold(ratings, mos_range), items, workers if slow else 0)) as finished,
     ):
-        for (index, anchor, *_), (mos, mos_std, similarity) in finished:
-            results[index].mos[anchor], results[index].mos_std[anchor] = mos, mos_std
-            if folds[index].embedder != "none":
-                results[index].similarity[anchor] = similarity
+        for item, (mos, mos_std, similarity) in finished:
+            result = results[item.index]
+            result.mos[item.anchor], result.mos_std[item.anchor] = mos, mos_std
+            if result.embedder != "none":
+                result.similarity[item.anchor] = similarity
             bar.update(1)
     return results
 

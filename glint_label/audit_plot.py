@@ -18,7 +18,7 @@ def plot_audit(report: Audit) -> bytes:
     Left: its labels against the ratings. Middle: RMSE per distortion, with those of the others. Right: share of
     ratings inside the predicted 90 % interval, per distortion.
     """
-    tried = [one for one in report.predictions if np.isfinite(one.mos_std).any()]
+    tried = [one for one in report.predictions if np.isfinite(one.mos_std).any()] or [report.predictions[0]]
     best = min(tried, key=lambda one: float(np.nanmean((one.mos - report.scores) ** 2)))
     figure = Figure(figsize=(16, 7.5), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.6))

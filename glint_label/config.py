@@ -83,6 +83,7 @@ def settings_of(
     near_duplicate: float,
     watched: Sequence[Watched] = (),
     shipped: bool = False,
+    features_sha256: str | None = None,
 ) -> dict[str, Any]:
     """List what determines the output's bytes: the hashed part of a build.
 
@@ -94,6 +95,7 @@ def settings_of(
         near_duplicate: Its threshold.
         watched: Pictures that references are compared with; hashed.
         shipped: Whether the source is the model that ships with the package.
+        features_sha256: Hash of the code that measures visibility, for transfers that use it.
     """
     listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
     anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
@@ -109,6 +111,7 @@ def settings_of(
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
         "embedder": json.loads(json.dumps(embedder)),
         "transfer": config.transfer,
+        "features_sha256": features_sha256,
         "k": config.k,
         "min_similarity": None if config.min_similarity is None else float(config.min_similarity),
         "images": config.images,

@@ -57,6 +57,11 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
     )
 
 
+def is_temporary(path: Path) -> bool:
+    """Tell whether a file is what a killed run left half written."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove what a killed run left half written below a folder."""
     for path in folder.rglob(f".*{_TEMPORARY}"):

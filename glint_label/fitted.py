@@ -59,7 +59,7 @@ def fit_source(plan: Plan, progress: MakeProgress) -> FittedSource:
     place = out / "audit.json"
     if not place.is_file() and len(plan.source.anchors) >= MIN_ANCHORS:
         names = tuple(dict.fromkeys((config.transfer, *COMPARED)))
-        space = [(plan.embedder, anchors.vectors)]
+        space = [(plan.embedder, anchors)]
         audit = audit_measured(
             plan.source, cells, visibility, space, names, k=config.k, workers=config.workers, progress=progress
         )

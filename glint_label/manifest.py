@@ -57,8 +57,8 @@ REFERENCES_COLUMNS = {
     "similarities": ("JSON list of numbers", "-1..1", "similarity to each neighbour"),
     "weights": (
         "JSON list of numbers",
-        "0..1",
-        "how much each neighbour's ratings count; empty: abstained or excluded, no labels",
+        "",
+        "how much each neighbour's ratings count through content (gp: may be negative); empty: no labels",
     ),
     "mos_offset": ("float64", "", "mean of the reference's labels less the mean of the source's cell means"),
     "split": ("string", "train, val", "empty: abstained or excluded"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glint_label.anchors import features_code
 from glint_label.config import BuildConfig, digest_of, settings_of
 from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
@@ -15,6 +16,7 @@ from glint_label.label_model import ShippedModel, read_model, shipped_path
 from glint_label.shards import Shard, cut_shards, make_shards
 from glint_label.sources import Cell, Source, load_source, source_places
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
+from glint_label.transfer import make_transfer
 from glint_label.watched import Watched, watched_pictures
 
 
@@ -83,7 +85,14 @@ def make_plan(config: BuildConfig) -> Plan:
         device=config.device,
     )
     settings = settings_of(
-        config, names, source, embedder.describe(), embedder.near_duplicate, watched, shipped is not None
+        config,
+        names,
+        source,
+        embedder.describe(),
+        embedder.near_duplicate,
+        watched,
+        shipped=shipped is not None,
+        features_sha256=features_code() if make_transfer(config.transfer, config.k).uses_visibility else None,
     )
     shards = make_shards(names, refs)
     return Plan(config, source, cells, left_out, names, shards, embedder, settings, watched, shipped)

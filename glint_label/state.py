@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from glint_label.config import differences
 from glint_label.errors import OutputError, StateError
-from glint_label.files import remove_temporaries, write_atomic
+from glint_label.files import is_temporary, remove_temporaries, write_atomic
 from glint_label.manifest import read_run
 from glint_label.plan import Plan
 from glint_label.provenance import versions
@@ -47,7 +47,7 @@ def prepare_folder(plan: Plan, overwrite: bool) -> None:
         StateError: The folder holds other files, or a build with other settings.
     """
     out = plan.config.out
-    content = {path.name for path in out.iterdir()} - {".lock"}
+    content = {path.name for path in out.iterdir() if not is_temporary(path)} - {".lock"}
     if content and "run.json" not in content:
         raise StateError(f"{out}: holds files that no build made ({min(content)}); choose an empty folder for --out")
     remove_temporaries(out)

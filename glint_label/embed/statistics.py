@@ -114,10 +114,17 @@ class StatisticsEmbedder:
         return rows
 
     def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise each number on the anchors, then scale to unit length."""
+        """Standardise each number on the anchors, then scale to unit length.
+
+        A last number holds how far a photo lies beyond the farthest anchor, 0 for most: its direction alone would
+        make a blank picture resemble anchors of little texture, and it resembles none.
+        """
         deviation = anchors.std(axis=0)
         deviation[deviation == 0] = 1
-        return unit_rows((vectors - anchors.mean(axis=0)) / deviation)
+        standard, reached = ((rows - anchors.mean(axis=0)) / deviation for rows in (vectors, anchors))
+        reach = (reached**2).sum(axis=1).max(initial=0)
+        beyond = np.sqrt(np.maximum((standard**2).sum(axis=1, keepdims=True) - reach, 0))
+        return unit_rows(np.concatenate([standard, beyond], axis=1))
 
     def describe(self) -> dict[str, Any]:
         """Say what was computed, for run.json."""

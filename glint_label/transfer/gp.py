@@ -41,7 +41,9 @@ PRIOR_SHARES = (0.5, 0.25, 0.2, 0.05)
 PRIOR_WIDTH = 0.6
 FLAT = 100.0  # prior variance of a cell's mean, in units of the variance around it
 PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
-RANK = 20  # of the two sets of weights
+RANK = 20  # of the weights of visibility
+CONTENT_RANK = 16  # leading eigenvectors of the kernel that the weights of content are kept on
+PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own
 MIN_ANCHORS = 2
 _NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
 
@@ -56,11 +58,13 @@ class LabelModel:
         cells: (distortion, level) of each column.
         width: Factor of the squared distance in the kernel.
         arrays: `means` (cells,): label of a photo that resembles no anchor. `anchors` (anchors, d): unit vectors.
-            `content_rows` (anchors, r) and `content_columns` (r, cells): weights of k(x, anchors), of low rank.
+            `content_rows` (anchors, r) and `content_columns` (r, cells): weights of k(x, anchors), on the kernel's
+            leading eigenvectors: the others hardly move a label, and would hold the ratings' own noise.
             `precision` (anchors, anchors): 1 - k P k is how new a photo's content is, 0..1. `feature_means` and
             `feature_scales` (cells, p): of the anchors' visibility. `feature_rows` (p, r) and `feature_columns`
             (r, cells): weights of z, of low rank. `leverage` (distortions, p, p): z L z is how unusual its visibility
-            is, in units of noise. `noise`, `novelty_variance`, `leverage_variance` (cells,): parts of the variance.
+            is, in units of noise. `outside`: part of an anchor's vector that the others do not span. `noise`,
+            `novelty_variance`, `leverage_variance` (cells,): parts of the variance.
     """
 
     cells: tuple[Cell, ...]
@@ -78,7 +82,8 @@ class LabelModel:
         alike = kernel(vectors, arrays["anchors"], self.width)
         mos = arrays["means"] + alike @ arrays["content_rows"] @ arrays["content_columns"]
         novelty = 1 - np.einsum("na,ab,nb->n", alike, arrays["precision"], alike, optimize=True)
-        variance = arrays["noise"] + arrays["novelty_variance"] * np.clip(novelty, 0, 1)[:, None]
+        novelty = np.clip(novelty, 0, 1) * self._reach(vectors)
+        variance = arrays["noise"] + arrays["novelty_variance"] * novelty[:, None]
         if self.uses_visibility:
             if visibility is None:
                 raise TypeError("this model was fitted with visibility features; pass them")
@@ -88,6 +93,16 @@ class LabelModel:
         shares = alike @ arrays["precision"]
         weights = shares + (1 - shares.sum(axis=1, keepdims=True)) / shares.shape[1]
         return Labels(keep_order(mos, arrays["means"], self.cells), np.sqrt(variance), weights)
+
+    def _reach(self, vectors: NDArray[np.float32]) -> Floats:
+        """How far beyond the anchors a photo lies: the squared length of its vector where theirs is 1, at least 1.
+
+        The wide kernel is nearly linear, and the prior variance of a linear function grows with the squared length.
+        """
+        inside = 1 - _outside(vectors, self.arrays["anchors"])
+        usual = 1 - float(self.arrays["outside"][0])
+        reach: Floats = np.maximum(usual / np.maximum(inside, _LEAST_INSIDE), 1)
+        return reach
 
     def _unusual(self, z: Floats) -> Floats:
         result = np.zeros(z.shape[:2])
@@ -176,6 +191,19 @@ def kernel(vectors: NDArray[np.float32], anchors: NDArray[np.float32], width: fl
     return similarity
 
 
+def _outside(vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> Floats:
+    """Part of each vector's squared length that the anchors do not span, 0..1."""
+    _, values, axes = np.linalg.svd(anchors.astype(np.float64), full_matrices=False)
+    axes = axes[values > 1e-6 * values.max(initial=0)]
+    squares = (vectors.astype(np.float64) ** 2).sum(axis=1)
+    inside = ((vectors.astype(np.float64) @ axes.T) ** 2).sum(axis=1)
+    outside: Floats = np.clip(1 - inside / np.maximum(squares, 1e-12), 0, 1)
+    return outside
+
+
+_LEAST_INSIDE = 1e-3  # bounds the deviation of a photo that shares nothing with any anchor
+
+
 def _width(vectors: NDArray[np.float32]) -> float:
     squares = 2 * (1 - vectors.astype(np.float64) @ vectors.T)
     mean = float(squares[np.triu_indices(len(vectors), 1)].mean())
@@ -213,14 +241,22 @@ class _Process:
         pooled: float,
     ) -> None:
         levels = np.array([anchors.cells[column][1] for column in columns])
-        scores, variances = anchors.scores[:, columns], np.nan_to_num(anchors.variances[:, columns])
-        self.anchor, self.level = np.nonzero(np.isfinite(scores))
+        scores = anchors.scores[:, columns]
+        known = np.isfinite(anchors.variances)
+        usual = float(anchors.variances[known].mean()) if known.any() else 0.0
+        variances = np.where(known, anchors.variances, usual)[:, columns]
+        rated = np.isfinite(scores)
+        self.anchor, self.level = np.nonzero(rated)
+        self.ratings = rated.sum(axis=0)  # of each level
         self.center = center
         self.y = scores[self.anchor, self.level] - self.center[self.level]
         self.z = z[self.anchor, np.array(columns)[self.level]]
-        self.rating_variance = variances.mean(axis=0)
+        self.rating_variance = np.where(rated, variances, 0).sum(axis=0) / np.maximum(self.ratings, 1)
         self.ties = LEVEL_CORRELATION ** np.abs(levels[:, None] - levels)  # R
-        self.scale = max(float((self.y**2).sum()) / max(1, len(self.y)), pooled / 1000)
+        spare = max(0, len(self.y) - int((self.ratings > 0).sum()))  # what the means have left of the ratings
+        self.scale = (float((self.y**2).sum()) + PRIOR_RATINGS * pooled) / (spare + PRIOR_RATINGS)
+        # Of every label: a level's own noise, its raters', and that of its mean.
+        self.own = self.rating_variance + self.scale / np.maximum(self.ratings, 1)
         ties = self.ties[np.ix_(self.level, self.level)]
         parts = [alike[np.ix_(self.anchor, self.anchor)] * ties]
         if self.z.any():
@@ -303,7 +339,7 @@ class _Process:
         """Errors of leaving each anchor out, their expected squares, and their levels."""
         errors, expected = np.zeros_like(self.y), np.zeros_like(self.y)
         levels = len(self.center)
-        own = self.anchors_own + self.rest + self.rating_variance[self.level]
+        own = self.anchors_own + self.rest + self.own[self.level]
         sizes = np.bincount(self.anchor)
         for size in np.unique(sizes[sizes > 0]):  # anchors with the same number of ratings are solved together
             anchors = np.flatnonzero(sizes == size)
@@ -314,7 +350,8 @@ class _Process:
             hat = z @ leverage @ z.swapaxes(1, 2) / levels
             unusual = np.diagonal(hat @ np.linalg.inv(np.eye(size) - hat), axis1=1, axis2=2) * levels
             expected[rows] = own[rows] + self.content * novelty[anchors, None] + self.noise * np.maximum(unusual, 0)
-        return errors, expected, self.level
+        shared = self.ratings[self.level] > 1  # a rating alone in its cell says nothing of errors
+        return errors[shared], expected[shared], self.level[shared]
 
 
 def _gather(
@@ -334,19 +371,24 @@ def _gather(
     parts = {name: np.zeros(cells) for name in ("noise", "novelty", "leverage")}
     leverages = np.stack([fit.leverage() for fit in fits])
     left_out = [fit.left_out(novelty, leverage) for fit, leverage in zip(fits, leverages, strict=True)]
-    total = sum(float((errors**2).sum()) for errors, _, _ in left_out) / sum(
-        float(expected.sum()) for _, expected, _ in left_out
-    )
+    squares = sum(float((errors**2).sum()) for errors, _, _ in left_out)
+    foreseen = sum(float(expected.sum()) for _, expected, _ in left_out)
+    total = squares / foreseen if foreseen else 1.0
     for fit, columns, (errors, expected, level) in zip(fits, groups, left_out, strict=True):
         means[columns], content[:, columns], features[:, columns] = fit.weights(count)
         of_distortion = _calibrate(errors, expected, total)
         for index, column in enumerate(columns):
             here = level == index
             factor = _calibrate(errors[here], expected[here], of_distortion)
-            parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.rating_variance[index])
+            parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.own[index])
             parts["novelty"][column] = factor * fit.content
             parts["leverage"][column] = factor * fit.noise
-    content_rows, content_columns = _low_rank(content)
+    _, axes = np.linalg.eigh(alike)
+    content_rows = axes[:, ::-1][:, :CONTENT_RANK]
+    content_columns = content_rows.T @ content
+    outside = [
+        float(_outside(anchors.vectors[[one]], np.delete(anchors.vectors, one, axis=0))[0]) for one in range(count)
+    ]
     feature_rows, feature_columns = _low_rank(features)
     return LabelModel(
         anchors.cells,
@@ -354,8 +396,9 @@ def _gather(
         {
             "means": means.astype(np.float32),
             "anchors": anchors.vectors,
-            "content_rows": content_rows,
-            "content_columns": content_columns,
+            "content_rows": content_rows.astype(np.float32),
+            "content_columns": content_columns.astype(np.float32),
+            "outside": np.array([min(np.mean(outside), 1 - _LEAST_INSIDE)], dtype=np.float32),
             "precision": precision.astype(np.float32),
             "feature_means": spread[0],
             "feature_scales": spread[1],

@@ -1,6 +1,7 @@
 """The audit: agreement against SciPy, leaving out for real, baselines, and the figures on KADID-10k."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,26 @@ def test_the_report_is_json_and_a_picture(source, tmp_path):
     assert sum(part["anchors"] for part in gp["by_similarity"]) == 5
     with Image.open(tmp_path / "audit.png") as picture:
         assert min(picture.size) > 500
+
+
+def test_copies_of_a_picture_are_left_out_together(rated):
+    """Or the audit would learn from the anchor under test."""
+    names = [f"anchors/a{number}.png" for number in range(5)]
+    table = (rated / "ratings.csv").read_text()
+    copies = [line.replace("a0.png", "a5.png") for line in table.splitlines() if "a0.png" in line]
+    (rated / "ratings.csv").write_text(table + "\n".join(copies) + "\n")
+    with Image.open(rated / names[0]) as photo:
+        photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(rated / "anchors" / "a5.png")
+    source = load_source("custom", rated, mos_range=(1, 5))
+    report = run_audit(source, ["statistics"], ["top1"])
+    assert np.abs(report.find("top1").mos[0] - report.scores[0]).max() > 0
+    assert report.find("top1").similarity[0] < 0.98
+
+
+def test_a_fold_with_nothing_to_learn_from_is_no_reason_to_stop(source):
+    holes = source.ratings[~((source.ratings["level"] > 1) & (source.ratings["anchor"] != "anchors/a0.png"))]
+    table = audit(replace(source, ratings=holes), ["statistics"], list(TRANSFERS))
+    assert len(table) == 3 + len(TRANSFERS)
 
 
 def test_two_anchors_are_too_few(source):

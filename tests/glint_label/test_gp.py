@@ -1,5 +1,7 @@
 """The Gaussian process: closed forms, order, honest deviations, and sources that give it little to learn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -61,7 +63,7 @@ def test_the_posterior_mean_is_that_of_the_textbook():
     source = make_source(anchors=12)
     one = RatedAnchors(source.vectors, source.scores[:, :1], source.variances[:, :1], CELLS[:1])
     model = fit(one, "gp-content").model
-    weights = (model.arrays["content_rows"] @ model.arrays["content_columns"])[:, 0].astype(np.float64)
+    weights = (model.arrays["content_rows"] @ model.arrays["content_columns"])[:, 0].astype(np.float64)  # all 12 kept
     predicted = model.arrays["means"][0] + kernel(one.vectors, one.vectors, model.width) @ weights
     left = one.scores[:, 0] - predicted
     noise_to_content = (left @ weights) / (weights @ weights)
@@ -71,13 +73,14 @@ def test_the_posterior_mean_is_that_of_the_textbook():
 
 def test_a_photo_unlike_every_anchor_gets_the_cell_means_and_a_wider_deviation():
     source = make_source()
-    transfer = fit(source, "gp-content")
-    far = np.zeros((1, 6), dtype=np.float32)
-    far[0] = -10 * source.vectors.mean(axis=0) / np.linalg.norm(source.vectors.mean(axis=0))
-    near = source.vectors[:1]
+    wider = np.concatenate([source.vectors, np.zeros((30, 1), np.float32)], axis=1)
+    transfer = fit(replace(source, vectors=wider), "gp-content")
+    far = np.zeros((1, 7), dtype=np.float32)
+    far[0, -1] = 1  # a direction that no anchor has
+    near, unlike = transfer.label(wider), transfer.label(far)
     means = source.scores.mean(axis=0)
-    assert np.abs(transfer.label(far * 5).mos - means).max() < 0.05
-    assert (transfer.label(far * 5).mos_std > transfer.label(near).mos_std).all()
+    assert np.abs(unlike.mos - means).mean() < 0.5 * np.abs(near.mos - means).mean()
+    assert (unlike.mos_std > 1.5 * near.mos_std.max(axis=0)).all()
 
 
 def test_labels_do_not_depend_on_the_other_references():
@@ -186,6 +189,14 @@ def test_missing_ratings_are_left_out_not_invented():
     labels = check_sensible(RatedAnchors(source.vectors, holes, source.variances, CELLS, source.visibility))
     whole = fit(source).label(source.vectors, source.visibility)
     assert np.abs(labels.mos - whole.mos).mean() < 0.1
+
+
+def test_a_distortion_rated_for_a_single_anchor_is_not_taken_for_certain():
+    source = make_source()
+    holes = source.scores.copy()
+    holes[1:, 5:] = np.nan
+    labels = check_sensible(RatedAnchors(source.vectors, holes, source.variances, CELLS, source.visibility))
+    assert labels.mos_std[:, 5:].mean() > labels.mos_std[:, :5].mean()
 
 
 def test_constant_ratings_give_that_rating():

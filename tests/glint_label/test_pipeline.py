@@ -279,6 +279,13 @@ def test_overwrite_starts_again_and_touches_only_builds(config):
     assert (foreign / "thesis.tex").exists()
 
 
+def test_killed_while_the_first_file_was_written_it_starts_again(config):
+    config.out.mkdir()
+    (config.out / ".run.json.4711.glint-tmp").write_text("{")
+    build(config)
+    assert not list(config.out.rglob("*glint-tmp*"))
+
+
 def test_a_lost_shard_is_made_again(config):
     build(config)
     before = file_bytes(config.out)

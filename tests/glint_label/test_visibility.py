@@ -62,6 +62,14 @@ def test_of_a_large_photo_the_middle_is_measured(upright):
     np.testing.assert_array_equal(measure_visibility(wide, cells, seeds), measure_visibility(middle, cells, seeds))
 
 
+def test_a_cache_that_cannot_be_written_is_named_and_the_work_goes_on(rated, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = load_source("custom", rated, mos_range=(1, 5))
+    assert np.isfinite(anchor_visibility(source, source.cells, 0).astype(float)).all()
+    assert "set XDG_CACHE_HOME to a folder that can be written" in caplog.text
+
+
 def test_seeds_are_those_of_the_recipes():
     cells = [("jpeg", 2), ("white_noise", 5)]
     seeds = recipe_seeds("a.png", 7, len(DISTORTIONS) * len(LEVELS))
