@@ -96,8 +96,8 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "audit",
-                f"SROCC {mine['srocc']:.3f}, RMSE {mine['rmse']:.3f} on left-out anchors "
-                f"(without content {blind['srocc']:.3f}, {blind['rmse']:.3f})",
+                f"SROCC {mine['srocc']:.3f}, RMSE {mine['rmse']:.3f} "
+                f"(cell means {blind['srocc']:.3f}, {blind['rmse']:.3f})",
             )
         )
     if figures["ratings_note"]:
