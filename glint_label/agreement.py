@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,13 +92,28 @@ def calibration(scores: Floats, mos: Floats, mos_std: Floats) -> tuple[float, fl
     return float(inside.mean()), float(mos_std[claimed].mean())
 
 
+def _pooled(scores: Floats, mos: Floats, mos_std: Floats) -> dict[str, float | None]:
+    """SROCC, RMSE, coverage and sharpness without intervals; None where not defined."""
+    draws = mos[None] if mos.ndim == 2 else mos
+    each = []
+    for draw in draws:
+        rated = np.isfinite(scores) & np.isfinite(draw)
+        one, two = scores[rated][None], draw[rated][None]
+        whole = np.ones(one.shape, dtype=bool)
+        ranks = _sums(rankdata(one)[None], rankdata(two)[None], whole) if one.size else np.zeros((1, 6))
+        each.append((float(_correlation(ranks)[0]), float(_root(((one - two) ** 2).sum(), one.size))))
+    srocc, rmse = np.mean(each, axis=0).tolist()
+    coverage, sharpness = calibration(scores, draws[0], mos_std)
+    figures = {"srocc": srocc, "rmse": rmse, "coverage90": coverage, "sharpness": sharpness}
+    return {name: round(value, 6) if np.isfinite(value) else None for name, value in figures.items()}
+
+
 def by_distortion(scores: Floats, mos: Floats, mos_std: Floats, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Measure each distortion on its own: SROCC, RMSE, coverage, sharpness."""
     rows = []
     for name in dict.fromkeys(name for name, _ in cells):
         columns = [column for column, cell in enumerate(cells) if cell[0] == name]
-        agreement = measure_agreement(scores[:, columns], mos[..., columns], mos_std[:, columns])
-        rows.append({"distortion": name, **_brief(agreement)})
+        rows.append({"distortion": name, **_pooled(scores[:, columns], mos[..., columns], mos_std[:, columns])})
     return rows
 
 
@@ -107,15 +123,10 @@ def by_similarity(scores: Floats, mos: Floats, mos_std: Floats, similarity: Floa
         return []
     rows = []
     for part in np.array_split(np.argsort(similarity, kind="stable"), min(BINS, len(similarity))):
-        agreement = measure_agreement(scores[part], mos[part], mos_std[part])
-        limits = {"from": float(similarity[part].min()), "to": float(similarity[part].max()), "anchors": len(part)}
-        rows.append({**{key: round(value, 4) for key, value in limits.items()}, **_brief(agreement)})
+        low, high = (round(float(limit(similarity[part])), 4) for limit in (np.min, np.max))
+        figures = _pooled(scores[part], mos[part], mos_std[part])
+        rows.append({"from": low, "to": high, "anchors": len(part), **figures})
     return rows
-
-
-def _brief(agreement: Agreement) -> dict[str, float | None]:
-    figures = {name: getattr(agreement, name) for name in ("srocc", "rmse", "coverage90", "sharpness")}
-    return {name: round(value, 6) if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def _sums(first: Floats, second: Floats, rated: NDArray[np.bool_]) -> Floats:
@@ -144,6 +155,7 @@ def _root(squares: Any, counts: Any) -> Any:
         return np.sqrt(squares / counts)
 
 
+@cache
 def _resamples(anchors: int) -> Floats:
     """How often each anchor is drawn in each resample, (RESAMPLES, anchors)."""
     draws = np.random.default_rng(0).integers(0, anchors, (RESAMPLES, anchors))

@@ -29,6 +29,7 @@ from glint_label.sources import Cell, Source
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 from glint_label.visibility import FEATURES, measure_visibility
 
+_MANY = 200  # anchors; processes take longer to start than so many to open
 _LOG = logging.getLogger(__name__)
 ANCHOR_SEED = 0  # what the raters' random positions were is not published: any one draw stands for them
 
@@ -42,9 +43,10 @@ def embed_anchors(source: Source, embedder: Embedder, workers: int, progress: Ma
     shard = Shard(0, tuple(source.anchors), tuple(source.anchors.values()))
     parts = [Shard(0, (name,), (path,)) for name, path in source.anchors.items()]
     opened: dict[str, Any] = {}
+    task = OpenPhotos(embedder.preparation)
     with (
         closing(progress("anchors", len(parts), 0)) as bar,
-        closing(run_local(OpenPhotos(embedder.preparation), map(Request, parts), workers)) as results,
+        closing(run_local(task, map(Request, parts), workers if len(parts) > _MANY else 0)) as results,
     ):
         for request, (photo,) in results:
             if photo is not None and photo.failure is not None:

@@ -42,12 +42,17 @@ PRIOR_WIDTH = 0.6
 FLAT = 100.0  # prior variance of a cell's mean, in units of the variance around it
 PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
 RANK = 20  # of the weights of visibility
-CONTENT_RANK = 16  # leading eigenvectors of the kernel that the weights of content are kept on
+CONTENT_SHARE = 0.9  # of the kernel's variance: its weights are kept on the eigenvectors that hold so much
 PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own
 MIN_ANCHORS = 2
 _NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
 
 Columns = list[int]
+
+
+def _mean_of(vectors: list[Floats], size: int) -> Floats:
+    mean: Floats = np.mean([*vectors], axis=0) if vectors else np.zeros(size)
+    return mean
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,11 @@ def fit_model(anchors: RatedAnchors, visibility: NDArray[np.float16] | None) -> 
     groups = columns_of(anchors.cells)
     centers = _centers(anchors.scores, list(groups.values()))
     pooled = float(np.nanmean((anchors.scores - centers) ** 2)) or _NO_VARIANCE
-    fits = [_Process(anchors, columns, centers[columns], z, alike, pooled) for columns in groups.values()]
+    fits: list[_Process] = []
+    for columns in groups.values():
+        # Distortions are alike in their shares: the search begins where those before it ended.
+        begin = {size: _mean_of([fit.found for fit in fits if len(fit.found) == size], size) for size in (3, 4)}
+        fits.append(_Process(anchors, columns, centers[columns], z, alike, pooled, begin))
     return _gather(anchors, fits, list(groups.values()), width, alike, (feature_means, feature_scales))
 
 
@@ -201,6 +210,26 @@ def _outside(vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> Floa
     return outside
 
 
+def _usual_outside(anchors: NDArray[np.float32]) -> float:
+    """Mean over anchors of the part that the others do not span: 1 / diagonal of the Gram matrix's inverse."""
+    tiny = 1e-6  # an anchor within the others' span gives about this
+    vectors = anchors.astype(np.float64)
+    gram = np.linalg.inv(vectors @ vectors.T + tiny * np.eye(len(vectors)))
+    return float(np.clip((1 / np.diag(gram) - tiny).mean(), 0, 1 - _LEAST_INSIDE))
+
+
+def _leading(alike: Floats) -> Floats:
+    """Eigenvectors of the centred kernel that hold CONTENT_SHARE of its variance, (anchors, r)."""
+    centred = alike - alike.mean(axis=0)
+    centred -= centred.mean(axis=1, keepdims=True)
+    values, axes = np.linalg.eigh((centred + centred.T) / 2)
+    values = np.maximum(values[::-1], 0)
+    if values.sum() < 1e-9:  # all anchors are alike: content says nothing
+        return axes[:, :0]
+    rank = 1 + int(np.searchsorted(np.cumsum(values), CONTENT_SHARE * values.sum()))
+    return axes[:, ::-1][:, :rank]
+
+
 _LEAST_INSIDE = 1e-3  # bounds the deviation of a photo that shares nothing with any anchor
 
 
@@ -239,6 +268,7 @@ class _Process:
         z: Floats,
         alike: Floats,
         pooled: float,
+        begin: dict[int, Floats],
     ) -> None:
         levels = np.array([anchors.cells[column][1] for column in columns])
         scores = anchors.scores[:, columns]
@@ -267,17 +297,20 @@ class _Process:
         self._doubled = [2 * part - np.diag(np.diag(part)) for part in self._parts]
         fixed = FLAT * self.scale * (self.level[:, None] == self.level)
         self._fixed = np.asfortranarray(np.tril(fixed + np.diag(variances[self.anchor, self.level])))
-        self._work = np.empty_like(self._fixed)
-        self._fit()
+        self._work, self._scaled = np.empty_like(self._fixed), np.empty_like(self._fixed)
+        self._fit(begin)
 
-    def _fit(self) -> None:
+    def _fit(self, begin: dict[int, Floats]) -> None:
         keep = [0, 1, 2, 3] if len(self._parts) == 3 else [0, 2, 3]
         median = np.log(np.array(PRIOR_SHARES)[keep] * self.scale)
         variances = np.exp(median)
+        self.found = np.zeros(len(median))  # logarithms of the variances, from their prior medians
         self.inverse, self.alpha = np.zeros((0, 0)), np.zeros(0)
         if len(self.y):  # a fold of the audit may hold out the only anchor that was rated
-            options = {"maxiter": 15, "ftol": 1e-3}
-            best = minimize(self._loss, median, args=(median,), jac=True, method="L-BFGS-B", options=options)
+            options = {"maxiter": 15, "ftol": 1e-2}
+            start = median + begin[len(median)]
+            best = minimize(self._loss, start, args=(median,), jac=True, method="L-BFGS-B", options=options)
+            self.found = best.x - median
             variances = np.exp(best.x)
             lower, self.alpha, _ = self._invert(variances)
             self.inverse = np.tril(lower) + np.tril(lower, -1).T
@@ -289,7 +322,7 @@ class _Process:
         work = self._work
         work[:] = self._fixed
         for variance, part in zip(variances[:-1], self._parts, strict=True):
-            work += variance * part
+            work += np.multiply(part, variance, out=self._scaled)
         work[np.diag_indices_from(work)] += variances[-1]
         factor, failed = lapack.dpotrf(work, lower=1, clean=0, overwrite_a=1)
         if failed:
@@ -383,12 +416,8 @@ def _gather(
             parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.own[index])
             parts["novelty"][column] = factor * fit.content
             parts["leverage"][column] = factor * fit.noise
-    _, axes = np.linalg.eigh(alike)
-    content_rows = axes[:, ::-1][:, :CONTENT_RANK]
+    content_rows = _leading(alike)
     content_columns = content_rows.T @ content
-    outside = [
-        float(_outside(anchors.vectors[[one]], np.delete(anchors.vectors, one, axis=0))[0]) for one in range(count)
-    ]
     feature_rows, feature_columns = _low_rank(features)
     return LabelModel(
         anchors.cells,
@@ -398,7 +427,7 @@ def _gather(
             "anchors": anchors.vectors,
             "content_rows": content_rows.astype(np.float32),
             "content_columns": content_columns.astype(np.float32),
-            "outside": np.array([min(np.mean(outside), 1 - _LEAST_INSIDE)], dtype=np.float32),
+            "outside": np.array([_usual_outside(anchors.vectors)], dtype=np.float32),
             "precision": precision.astype(np.float32),
             "feature_means": spread[0],
             "feature_scales": spread[1],
