@@ -27,7 +27,6 @@ from glint_label.provenance import codec_versions, library_versions
 from glint_label.shards import Measured, OpenPhotos, Request, Shard, measure
 from glint_label.sources import Cell, Source
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
-from glint_label.visibility import FEATURES, measure_visibility
 
 _MANY = 200  # anchors; processes take longer to start than so many to open
 _LOG = logging.getLogger(__name__)
@@ -99,6 +98,8 @@ class MeasureAnchor:
 
     def __call__(self, path: Path) -> NDArray[np.float16]:
         """Measure the anchor in a file."""
+        from glint_label.visibility import measure_visibility
+
         return measure_visibility(read_photo(path).pixels, self.cells, cell_seeds(path.name, ANCHOR_SEED, self.cells))
 
 
@@ -133,5 +134,7 @@ def _read(path: Path) -> NDArray[np.float16] | None:
         features: NDArray[np.float16] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
+    from glint_label.visibility import FEATURES
+
     whole = features.dtype == np.float16 and features.ndim == 2 and features.shape[1] == len(FEATURES)
     return features if whole else None

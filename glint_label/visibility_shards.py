@@ -19,7 +19,6 @@ from glint_label.manifest import reference_path, shard_folder
 from glint_label.progress import MakeProgress
 from glint_label.shards import Shard, read_measured
 from glint_label.sources import Cell
-from glint_label.visibility import FEATURES, measure_visibility
 
 _FILE = "visibility.npz"
 
@@ -44,6 +43,8 @@ class MeasureReference:
         Raises:
             InputError: The file has changed since it was embedded.
         """
+        from glint_label.visibility import measure_visibility
+
         _, name, sha256 = item
         path = reference_path(self.refs, name)
         photo = read_photo(path)
@@ -115,6 +116,8 @@ def _load(folder: Path) -> tuple[list[str], NDArray[np.float16]]:
 
 
 def _write(folder: Path, cells: Sequence[Cell], features: dict[str, NDArray[np.float16] | None]) -> None:
+    from glint_label.visibility import FEATURES
+
     rows = np.zeros((len(features), len(cells), len(FEATURES)), dtype=np.float16)
     for row, one in zip(rows, features.values(), strict=True):
         row[:] = one

@@ -536,10 +536,10 @@ def test_visibility_changes_labels_and_workers_do_not(seeing, tmp_path):
 
 
 def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tmp_path, monkeypatch):
-    from glint_label import visibility_shards
+    from glint_label import visibility
 
     build(replace(seeing, out=tmp_path / "whole"))
-    measure = visibility_shards.measure_visibility
+    measure = visibility.measure_visibility
     left = iter([True] * 4)
 
     def measure_some(*arguments):
@@ -548,7 +548,7 @@ def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tm
         return measure(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(visibility_shards, "measure_visibility", measure_some)
+        patch.setattr(visibility, "measure_visibility", measure_some)
         with pytest.raises(KeyboardInterrupt):
             build(seeing)
     assert not list(seeing.out.rglob("metadata.csv"))
@@ -557,19 +557,19 @@ def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tm
 
 
 def test_a_repaired_photo_is_looked_at_and_the_others_are_not_again(seeing, tmp_path, monkeypatch):
-    from glint_label import visibility_shards
+    from glint_label import visibility
 
     build(replace(seeing, out=tmp_path / "whole"))
     content = break_photo(seeing.refs / "b.png")
     build(seeing)
     (seeing.refs / "b.png").write_bytes(content)
-    measure, seen = visibility_shards.measure_visibility, []
+    measure, seen = visibility.measure_visibility, []
 
     def note(pixels, *arguments):
         seen.append(pixels.shape)
         return measure(pixels, *arguments)
 
-    monkeypatch.setattr(visibility_shards, "measure_visibility", note)
+    monkeypatch.setattr(visibility, "measure_visibility", note)
     assert build(seeing, retry_failed=True).counts["failed"] == 0
     assert len(seen) == 1
     assert file_bytes(seeing.out) == file_bytes(tmp_path / "whole")

@@ -82,7 +82,7 @@ def test_anchors_are_measured_once_and_again_when_their_file_changes(rated, monk
     first = anchor_visibility(source, source.cells, 0)
     assert first.shape == (5, 10, len(FEATURES))
     with monkeypatch.context() as patch:
-        patch.setattr("glint_label.anchors.measure_visibility", None)  # a second measurement would fail
+        patch.setattr("glint_label.visibility.measure_visibility", None)  # a second measurement would fail
         np.testing.assert_array_equal(anchor_visibility(source, source.cells, 0), first)
     anchor = next(iter(source.anchors.values()))
     anchor.write_bytes(list(source.anchors.values())[1].read_bytes())
