@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 CONTENT_BLIND = ("cell-mean",)
 MIN_ANCHORS = 3
-DRAWS = 20  # of random anchors, and of second panels of raters
+DRAWS = 20  # of random anchors, and of the raters' noise
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def _leave_out(
 
 
 def _baselines(scores: Floats, variances: Floats) -> list[Predictions]:
-    """Random anchor, best single anchor by looking, and what a second panel of raters would say."""
+    """Random anchor, best single anchor by looking, and a perfect label under the raters' noise."""
     random = np.random.default_rng(0)
     count = len(scores)
     nothing = np.full(scores.shape, np.nan)

@@ -1,11 +1,14 @@
-"""Writing files so that a file that exists is whole, whatever kills the program."""
+"""Files that are whole where they exist, whatever kills the program, in folders that one process writes at a time."""
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from glint_label.errors import OutputError
+from filelock import FileLock, Timeout
+
+from glint_label.errors import OutputError, StateError
 
 _TEMPORARY = ".glint-tmp"
 
@@ -55,6 +58,32 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
         f"{path}: cannot be written ({error.strerror}); what is finished is kept: "
         "make room or choose another --out, then run the same command again"
     )
+
+
+@contextmanager
+def lock_folder(out: Path, what: str) -> Iterator[None]:
+    """Make a folder if need be and keep other processes out, until the block is left or this one dies.
+
+    Args:
+        out: The folder.
+        what: Who writes there, for the error: `build`, `training run`.
+
+    Raises:
+        StateError: Another one is writing there.
+        OutputError: The folder cannot be written.
+    """
+    make_folder(out)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StateError(f"{out}: another {what} is writing here; wait for it or choose another --out") from error
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_temporary(path: Path) -> bool:

@@ -13,7 +13,7 @@ from glint_label.manifest import read_audit
 from glint_label.plan import Plan
 from glint_label.progress import MakeProgress
 from glint_label.shards import Measured, read_measured, write_measured
-from glint_label.transfer import RatedAnchors, Transfer, make_transfer
+from glint_label.transfer import TRANSFERS, RatedAnchors, Transfer, make_transfer
 
 COMPARED = ("top1", "cell-mean")  # with the chosen transfer, in the audit of a build
 
@@ -76,5 +76,5 @@ def _measure_anchors(plan: Plan, progress: MakeProgress) -> Measured:
 
 def _only(report: dict[str, Any], transfer: str) -> dict[str, Any]:
     """Keep the baselines and one transfer, as an audit of a build has them."""
-    others = {"knn", "gp", "gp-content"} - {transfer}
+    others = set(TRANSFERS) - {transfer, *COMPARED}
     return {**report, "rows": [row for row in report["rows"] if row["transfer"] not in others]}

@@ -1,6 +1,8 @@
 """The build: pristine photos in, a labelled dataset out, with the disk at both ends.
 
+    source -> fit, audit                              anchors/, audit.json
     photos -> shards of 64 -> open, check, embed      shards/N/failed.csv, embeddings.npz    (workers, one decode)
+           -> with gp: what each distortion shows     shards/N/visibility.npz                (workers, a second decode)
            -> all photos   -> near-duplicates, splits                                        (memory)
            -> shards of 64 -> neighbours, labels      shards/N/*.csv, pixels, _SUCCESS.json  (workers)
            -> whole build  -> references.csv, label_schema.json, README.md, run.json
@@ -22,7 +24,7 @@ from glint_label.card import dataset_card
 from glint_label.config import BuildConfig
 from glint_label.engines import run_local
 from glint_label.errors import InputError, TooManyFailuresError
-from glint_label.files import make_folder, write_atomic
+from glint_label.files import lock_folder, write_atomic
 from glint_label.fitted import FittedSource, fit_source
 from glint_label.groups import content_groups
 from glint_label.labels import LabelShards, ShardCounts, read_success, write_success
@@ -42,7 +44,7 @@ from glint_label.shards import (
     read_measured,
     write_measured,
 )
-from glint_label.state import close_run, lock_folder, open_run, prepare_folder
+from glint_label.state import close_run, open_run, prepare_folder
 from glint_label.visibility_shards import MeasureReference, measure_visibilities
 
 
@@ -106,8 +108,7 @@ def run_plan(
     started = time.monotonic()
     config = plan.config
     out = config.out
-    make_folder(out)
-    with lock_folder(out):
+    with lock_folder(out, "build"):
         prepare_folder(plan, overwrite)
         run = open_run(plan, command or sys.argv)
         if retry_failed:

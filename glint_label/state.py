@@ -3,41 +3,17 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from glint_label.config import differences
-from glint_label.errors import OutputError, StateError
+from glint_label.errors import StateError
 from glint_label.files import is_temporary, remove_temporaries, write_atomic
 from glint_label.manifest import read_run
 from glint_label.plan import Plan
 from glint_label.provenance import versions
-
-
-@contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
-    """Keep other builds out of a folder, until the block is left or its process dies.
-
-    Raises:
-        StateError: Another build is writing there.
-        OutputError: The folder cannot be written.
-    """
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StateError(f"{out}: another build is writing here; wait for it or choose another --out") from error
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def prepare_folder(plan: Plan, overwrite: bool) -> None:

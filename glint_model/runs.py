@@ -13,18 +13,16 @@ take their name. Whoever opens the checkpoint finishes what is unfinished.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from glint_label.errors import OutputError, StateError
+from glint_label.errors import StateError
 from glint_label.files import make_folder, remove_temporaries, sha256_of, write_atomic
 from glint_model.checkpoint import load_weights, save_state
 from glint_model.config import GlintConfig
@@ -193,30 +191,6 @@ class Run:
 
     def _hidden(self, name: str) -> Path:
         return self.out / f".{name}.next.safetensors"
-
-
-@contextmanager
-def lock_run(out: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, until the block is left or its process dies.
-
-    Raises:
-        StateError: Another run is writing there.
-        OutputError: The folder cannot be written.
-    """
-    make_folder(out)
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StateError(
-            f"{out}: another training run is writing here; wait for it or choose another --out"
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _only_temporaries(content: set[str]) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import glint_label
 from glint_label.errors import UsageError
-from glint_label.files import sha256_of
+from glint_label.files import lock_folder, sha256_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_model.checkpoint import load_weights, put_weights
 from glint_model.data import Batch, Recipe, iterate, worker_deaths
@@ -26,7 +26,7 @@ from glint_model.journal import Figures, Journal, diverged
 from glint_model.learner import Learner
 from glint_model.network import GlintIQA
 from glint_model.rows import Data
-from glint_model.runs import Checkpoint, Run, lock_run
+from glint_model.runs import Checkpoint, Run
 from glint_model.settings import TrainConfig
 from glint_model.validation import Validation
 
@@ -96,7 +96,7 @@ def train(
     with _no_memory(config), worker_deaths():
         if fabric.global_rank:
             return _train(config, data, run, start, fabric.broadcast(False), fabric, no_progress, lambda _: None, stop)
-        with lock_run(out):
+        with lock_folder(out, "training run"):
             going_on = fabric.broadcast(run.open(resume))
             return _train(config, data, run, start, going_on, fabric, progress, tell, stop)
 

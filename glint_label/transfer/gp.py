@@ -17,7 +17,7 @@ made from those two sets of weights, cut to a low rank that holds nearly all of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ Columns = list[int]
 
 
 def _mean_of(vectors: list[Floats], size: int) -> Floats:
-    mean: Floats = np.mean([*vectors], axis=0) if vectors else np.zeros(size)
+    mean: Floats = np.mean(vectors, axis=0) if vectors else np.zeros(size)
     return mean
 
 
@@ -158,6 +158,9 @@ def fit_model(anchors: RatedAnchors, visibility: NDArray[np.float16] | None) -> 
         raise SourceError(f"gp needs at least {MIN_ANCHORS} anchors, the source has {count}")
     if visibility is None:
         visibility = np.full((count, cells, 0), np.nan, dtype=np.float16)
+    known = np.isfinite(anchors.variances)
+    usual = float(anchors.variances[known].mean()) if known.any() else 0.0
+    anchors = replace(anchors, variances=np.where(known, anchors.variances, usual))
     feature_means, feature_scales = _spread(visibility)
     z = standardise(visibility, feature_means, feature_scales)
     width = _width(anchors.vectors)
@@ -272,9 +275,7 @@ class _Process:
     ) -> None:
         levels = np.array([anchors.cells[column][1] for column in columns])
         scores = anchors.scores[:, columns]
-        known = np.isfinite(anchors.variances)
-        usual = float(anchors.variances[known].mean()) if known.any() else 0.0
-        variances = np.where(known, anchors.variances, usual)[:, columns]
+        variances = anchors.variances[:, columns]
         rated = np.isfinite(scores)
         self.anchor, self.level = np.nonzero(rated)
         self.ratings = rated.sum(axis=0)  # of each level
