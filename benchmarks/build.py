@@ -123,9 +123,9 @@ def child_paper(photos: str, device: str) -> None:
 
 def child_given(folder: str, references: str, transfer: str) -> None:
     """Save vectors in place of the first stage of a build."""
+    from glint_label.build.folder import open_run
+    from glint_label.build.photos import EmbeddedPhotos, Shard, write_measured
     from glint_label.manifest import shard_folder
-    from glint_label.shards import Measured, Shard, write_measured
-    from glint_label.state import open_run
 
     plan = _plan(Path(folder), int(references), transfer)
     out = plan.config.out
@@ -134,10 +134,10 @@ def child_given(folder: str, references: str, transfer: str) -> None:
     rng = np.random.default_rng(2)
     anchors = tuple(plan.source.anchors)
     for shard in [*plan.shards, Shard(-1, anchors, ())]:
-        measured = Measured(
+        measured = EmbeddedPhotos(
             names=shard.names,
             vectors=rng.normal(size=(len(shard.names), DIMENSIONS)).astype(np.float32),
-            fingerprints=rng.integers(0, 256, (len(shard.names), 16), dtype=np.uint8),
+            hashes=rng.integers(0, 256, (len(shard.names), 16), dtype=np.uint8),
             sha256=("0" * 64,) * len(shard.names),
             sizes=np.full((len(shard.names), 2), 512),
             failures=(),
@@ -147,8 +147,8 @@ def child_given(folder: str, references: str, transfer: str) -> None:
 
 def child_labels(folder: str, references: str, transfer: str) -> None:
     """Label from the vectors: near-duplicates, neighbours, transfer, tables. The audit is made before."""
-    from glint_label.fitted import fit_source
-    from glint_label.pipeline import run_plan
+    from glint_label.build.fit import fit_source
+    from glint_label.build.pipeline import run_plan
     from glint_label.progress import no_progress
 
     plan = _plan(Path(folder), int(references), transfer)
@@ -170,10 +170,10 @@ def child_visibility() -> None:
 
     torch.set_num_threads(1)
     photo = np.random.default_rng(0).normal(128, 40, (384, 512, 3)).clip(0, 255).astype(np.uint8)
-    cells = [(name, level) for name in DISTORTIONS for level in LEVELS]
-    measure_visibility(photo, cells[:1], [0])
+    conditions = [(name, level) for name in DISTORTIONS for level in LEVELS]
+    measure_visibility(photo, conditions[:1], [0])
     started = time.perf_counter()
-    measure_visibility(photo, cells, [0] * len(cells))
+    measure_visibility(photo, conditions, [0] * len(conditions))
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 
@@ -207,10 +207,10 @@ class PeakMemory:
 
 
 def _plan(folder: Path, references: int, transfer: str):
-    from glint_label.config import BuildConfig, settings_of
+    from glint_label.build.config import BuildConfig, settings_of
+    from glint_label.build.photos import make_shards
+    from glint_label.build.plan import Plan, makeable_conditions
     from glint_label.embed import make_embedder
-    from glint_label.plan import Plan, makeable_cells
-    from glint_label.shards import make_shards
     from glint_label.sources import load_source
 
     config = BuildConfig(
@@ -223,11 +223,11 @@ def _plan(folder: Path, references: int, transfer: str):
         workers=os.cpu_count() or 1,
     )
     source = load_source("custom", folder / "rated")
-    cells, left_out = makeable_cells(source)
+    conditions, left_out = makeable_conditions(source)
     names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
     embedder = make_embedder("statistics", [])
     settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
-    return Plan(config, source, cells, left_out, names, make_shards(names, folder), embedder, settings)
+    return Plan(config, source, conditions, left_out, names, make_shards(names, folder), embedder, settings)
 
 
 # -- parts

@@ -27,20 +27,20 @@ from typing import Any
 import numpy as np
 import skimage
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from PIL import Image
 
 from glint_label.distortions import DISTORTIONS
 from glint_label.render import encode_image
-from glint_model.crops import CROP
-from glint_model.data import Batch, Batches, iterate
-from glint_model.develop import develop, develop_ahead
-from glint_model.devices import choose_workers, make_fabric, share_cores
-from glint_model.learner import Learner
-from glint_model.network import GlintIQA
-from glint_model.rows import Data, Rows
-from glint_model.settings import PRESETS, TrainConfig
-from glint_model.train import make_recipe
+from glint_model.data.batches import Batch, Batches, iterate
+from glint_model.data.gpu import develop, develop_ahead
+from glint_model.data.rows import Data, Rows
+from glint_model.network.crops import CROP
+from glint_model.network.glintiqa import GlintIQA
+from glint_model.training.devices import choose_workers, make_fabric, share_cores
+from glint_model.training.learner import Learner
+from glint_model.training.loop import make_recipe
+from glint_model.training.settings import PRESETS, TrainConfig
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg", "rocket.jpg")
 SIZE = (512, 384)
@@ -66,17 +66,17 @@ def make_photos(folder: Path, number: int) -> tuple[Path, ...]:
 def make_rows(paths: tuple[Path, ...], left_out: tuple[int, ...]) -> Rows:
     """Name all distortions and levels of each photo, but for some types."""
     names = [name for name, row in DISTORTIONS.items() if row.number not in left_out]
-    cells = tuple((name, level) for name in names for level in range(1, 6))
-    count = len(paths) * len(cells)
+    conditions = tuple((name, level) for name in names for level in range(1, 6))
+    count = len(paths) * len(conditions)
     return Rows(
         photos=paths,
         sha256=("",) * len(paths),
-        cells=cells,
-        photo=np.repeat(np.arange(len(paths)), len(cells)),
-        cell=np.tile(np.arange(len(cells)), len(paths)),
+        conditions=conditions,
+        photo=np.repeat(np.arange(len(paths)), len(conditions)),
+        condition=np.tile(np.arange(len(conditions)), len(paths)),
         seed=np.arange(count),
         mos=np.random.default_rng(1).uniform(1, 5, count).astype(np.float32),
-        mos_std=np.full(count, 0.3, dtype=np.float32),
+        mos_error=np.full(count, 0.3, dtype=np.float32),
     )
 
 

@@ -1,73 +1,68 @@
 """`glint-label audit`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from glint_cli.build import parse_anchors
-from glint_cli.options import config_option, json_option
+from glint_cli.options import FILE, NameList, anchors_option, config_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import table
-from glint_label.errors import ThresholdError, UsageError
-from glint_label.sources import load_source
-from glint_label.transfer import TRANSFERS
-
-_FILE = click.Path(path_type=Path)
-
-
-def parse_names(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
-    """Read names separated by commas."""
-    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+from glint_label.errors import ThresholdError
 
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=_FILE, help="Its folder.  [default: as for build]")
-@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are not there.")
-@click.option("--exclude-anchors", metavar="LIST|FILE", callback=parse_anchors, help="Leave these anchors out.")
+@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for build]")
+@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are missing.")
+@anchors_option("Leave these anchors out.")
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for custom.")
-@click.option("--embedder", default="statistics", metavar="LIST", callback=parse_names, help="As for build; commas.")
+@click.option("--embedder", default="statistics", metavar="LIST", type=NameList(), help="As for build; commas.")
+@click.option("--clip-weights", type=FILE, help="Local CLIP weights, for the embedders clip and hybrid.")
 @click.option(
-    "--transfer", default=",".join(TRANSFERS), metavar="LIST", callback=parse_names, help="Transfers to try; commas."
+    "--transfer",
+    default="top1,knn,cell-mean,gp-content,gp",
+    metavar="LIST",
+    type=NameList(),
+    help="Transfers to try; commas.",
 )
 @click.option("--k", default=10, metavar="N", help="Neighbours averaged by knn.")
 @click.option("--min-srocc", type=float, metavar="X", help="Exit with code 5 if the best SROCC is below this.")
-@click.option("--out", type=_FILE, help="Folder of audit.json and audit.png.  [default: audits/NAME]")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes.  [default: one a core]")
+@click.option("--out", type=FILE, help="Folder of audit.json and audit.png.  [default: audits/NAME]")
+@workers_option
 @json_option
 @config_option
 def audit(
     source: str,
     source_dir: Path | None,
     allow_missing_anchors: bool,
-    exclude_anchors: tuple[str, ...],
+    exclude_anchors: tuple[str, ...] | None,
     mos_range: tuple[float, float] | None,
     embedder: tuple[str, ...],
+    clip_weights: Path | None,
     transfer: tuple[str, ...],
     k: int,
     min_srocc: float | None,
     out: Path | None,
-    workers: int | None,
+    workers: int,
     as_json: bool,
 ) -> None:
-    """Tell how good the labels are: leave each anchor out.
+    """Estimate label accuracy by leave-one-anchor-out.
 
     Every anchor of a rated dataset is labelled from the others, by the code
     that labels photos, and compared with its own ratings, next to trivial
     baselines and the noise of the raters.
     """
-    from glint_label.audit import json_rows, run_audit, write_audit
+    from glint_label.audit import json_rows, leave_one_out, write_audit
+    from glint_label.sources import load_source
 
-    if not embedder or not transfer:
-        raise UsageError("--embedder and --transfer want at least one name each")
     rated = load_source(source, source_dir, allow_missing_anchors=allow_missing_anchors, mos_range=mos_range)
     if exclude_anchors:
         rated = rated.without_anchors(exclude_anchors)
-    processes = (os.cpu_count() or 1) if workers is None else workers
-    report = run_audit(rated, embedder, transfer, k=k, workers=processes, progress=show_progress)
+    report = leave_one_out(
+        rated, embedder, transfer, k=k, clip_weights=clip_weights, workers=workers, progress=show_progress
+    )
     folder = out or Path("audits") / source
     write_audit(report, folder)
     rows = json_rows(report.table)
@@ -86,7 +81,7 @@ def audit(
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print one line for each baseline and transfer, 95 % intervals over anchors in brackets."""
-    header = ("embedder", "transfer", "SROCC", "", "RMSE", "", "per anchor", "in 90 %", "std")
+    header = ("embedder", "transfer", "SROCC", "", "RMSE", "", "per anchor", "in 90 %", "error")
     lines = [
         (
             row["embedder"],
@@ -97,7 +92,7 @@ def show(rows: list[dict[str, Any]]) -> None:
             _interval(row["rmse_low"], row["rmse_high"]),
             _number(row["srocc_per_anchor"]),
             _number(row["coverage90"]),
-            _number(row["sharpness"]),
+            _number(row["mean_error"]),
         )
         for row in rows
     ]

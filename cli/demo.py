@@ -1,13 +1,12 @@
 """`glint-label demo`."""
 
-import os
 from pathlib import Path
 
 import click
 
 from glint_cli.inspect import show
+from glint_cli.options import command_line, workers_option
 from glint_cli.progress import show_progress
-from glint_label.summary import summarise
 
 
 @click.command()
@@ -17,25 +16,26 @@ from glint_label.summary import summarise
     type=click.Path(path_type=Path),
     help="Folder of the demo's build.",
 )
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes.  [default: one a core]")
-def demo(out: Path, workers: int | None) -> None:
-    """Do the whole job offline, on the photos that come with scikit-image.
+@workers_option
+def demo(out: Path, workers: int) -> None:
+    """Do the whole job offline, on photos of scikit-image.
 
     The labels are of human origin: they come from the model of KADID-10k's
-    ratings that ships with this program. An earlier demo in the same folder
+    ratings that comes with this program. An earlier demo in the same folder
     is replaced.
     """
     from glint_label.demo import run_demo
+    from glint_label.manifest.inspect import summarise
 
-    processes = (os.cpu_count() or 1) if workers is None else workers
-    made = run_demo(out, processes, show_progress)
+    made = run_demo(out, workers, show_progress)
     show(summarise(out))
     click.echo("\nWhat was made")
     click.echo(f"  {out}/shards/00000/metadata.csv   one row per image: label, its error, its recipe")
     click.echo(f"  {out}/references.csv              one row per photo: its neighbours among the anchors")
     click.echo(f"  {out}/audit.json                  how well such labels agree with human ratings")
     click.echo("\nWhat to type next")
-    click.echo(f"  glint-label render {out} --reference coffee.png --levels 5   see the pixels")
-    click.echo(f"  glint-label pretrain --manifest {out} --preset default-tiny --steps 50   train on them")
+    click.echo(f"  {command_line('render', out, '--reference', 'coffee.png', '--levels', 5)}   see the pixels")
+    train = command_line("pretrain", "--manifest", out, "--preset", "default-tiny", "--steps", 50)
+    click.echo(f"  {train}   train on them")
     click.echo("  glint-label build --refs YOUR_PHOTOS --source kadid10k --embedder statistics   your own, offline")
     click.echo(f"The photos are in {made.photos}.")

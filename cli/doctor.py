@@ -14,7 +14,7 @@ _MARKS = {"ok": "ok", "note": "--", "problem": "!!"}
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Tell whether this machine is ready, and what to do about each problem.
+    """Check whether this machine is ready, and how to fix it if not.
 
     Exit code 3 if something does not work.
     """

@@ -1,7 +1,6 @@
 """`glint-label evaluate`."""
 
 import json
-import os
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -9,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glint_cli.build import parse_anchors
-from glint_cli.options import config_option, json_option
+from glint_cli.options import FILE, NameList, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, table
 from glint_label.files import make_folder, sha256_of, write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
-    from glint_model.evaluate import Agreement, Evaluation
+    from glint_model.evaluation.evaluate import Evaluation, MetricsAndIntervals
 
-_FILE = click.Path(path_type=Path)
 _TITLES = {
     "srocc": "SROCC",
     "plcc": "PLCC",
@@ -31,35 +28,30 @@ _TITLES = {
 _SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
 
 
-def parse_types(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read names or numbers, separated by commas; the dataset knows which there are."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
-
-
 @click.command()
-@click.option("--checkpoint", required=True, type=_FILE, help="Weights: FILE.safetensors.")
+@click.option("--checkpoint", required=True, type=FILE, help="Weights: FILE.safetensors.")
 @click.option(
     "--dataset",
     required=True,
     metavar="NAME|FILE.csv",
     help="kadid10k, tid2013, csiq, live, koniq10k, clive, spaq, custom, or a table with file_name, mos[, group].",
 )
-@click.option("--data-dir", type=_FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
-@click.option("--allow-missing", is_flag=True, help="Go on without images that are not there.")
+@click.option("--data-dir", type=FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
+@click.option("--allow-missing", is_flag=True, help="Go on without images that are missing.")
 @click.option(
     "--pixels",
     default="disk",
     type=click.Choice(["disk", "regenerate"]),
     help="Read the distorted images, or make them from the anchors.",
 )
-@click.option("--anchors", metavar="LIST|FILE", callback=parse_anchors, help="Only images of these contents.")
-@click.option("--types", metavar="LIST", callback=parse_types, help="Only these distortions: names or numbers.")
+@click.option("--anchors", metavar="LIST|FILE", type=NameList(from_file=True), help="Only images of these contents.")
+@click.option("--types", metavar="LIST", type=NameList(), help="Only these distortions: names or numbers.")
 @click.option("--splits", default=0, type=click.IntRange(0), metavar="N", help="Median over N content splits too.")
 @click.option("--crops", default=25, type=click.IntRange(0), metavar="N", help="Crops an image; 0: all of it.")
 @click.option("--seed", default=0, metavar="N", help="Seed of crops, random distortions and intervals.")
-@click.option("--device", default="auto", metavar="NAME", help="Torch device; auto takes a GPU if there is one.")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes for pixels.  [default: one a core]")
-@click.option("--out", type=_FILE, help="Folder for scores.csv, metrics.json and scatter.png.")
+@device_option
+@workers_option
+@click.option("--out", type=FILE, help="Folder for scores.csv, metrics.json and scatter.png.")
 @json_option
 @config_option
 def evaluate(
@@ -68,13 +60,13 @@ def evaluate(
     data_dir: Path | None,
     allow_missing: bool,
     pixels: str,
-    anchors: tuple[str, ...],
-    types: tuple[str, ...],
+    anchors: tuple[str, ...] | None,
+    types: tuple[str, ...] | None,
     splits: int,
     crops: int,
     seed: int,
     device: str,
-    workers: int | None,
+    workers: int,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,17 +78,16 @@ def evaluate(
     from glint_label.embed import resolve_device
     from glint_model import GlintIQA
     from glint_model.datasets import load_dataset
-    from glint_model.evaluate import choose_images, score_rated
-    from glint_model.evaluate import evaluate as compare
+    from glint_model.evaluation.evaluate import choose_images, score_rated
+    from glint_model.evaluation.evaluate import evaluate as compare
 
-    rated = load_dataset(dataset, data_dir).select(anchors, types)
+    rated = load_dataset(dataset, data_dir).select(anchors or (), types or ())
     rated, missing = choose_images(rated, pixels, allow_missing)
     model = GlintIQA.load(checkpoint, resolve_device(device))
     scorer = partial(model.score_one, crops=crops, seed=seed)
-    processes = (os.cpu_count() or 1) if workers is None else workers
     if out is not None:
         make_folder(out)
-    scored = score_rated(rated, scorer, pixels, seed=seed, workers=processes, progress=show_progress)
+    scored = score_rated(rated, scorer, pixels, seed=seed, workers=workers, progress=show_progress)
     found = compare(scored, rated.distortions, splits=splits, seed=seed, progress=show_progress)
     figures = {
         "dataset": rated.name,
@@ -112,7 +103,7 @@ def evaluate(
         **found.to_dict(),
     }
     if out is not None:
-        from glint_model.plots import scatter
+        from glint_model.evaluation.plots import scatter
 
         title = f"{checkpoint.name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
         write_atomic(out / "scores.csv", format_csv(_SCORES, scored[list(_SCORES)].itertuples(index=False)))
@@ -157,7 +148,7 @@ def show(figures: dict[str, Any], found: "Evaluation") -> None:
             click.echo(f"  - {name}: {agreement.metrics.warning}")
 
 
-def by_distortion(distortions: "dict[str, Agreement]") -> str:
+def by_distortion(distortions: "dict[str, MetricsAndIntervals]") -> str:
     """Lay out a line per distortion."""
     header = ["distortion", "images", "SROCC", "95 %", *list(_TITLES.values())[1:]]
     rows = []
@@ -173,7 +164,7 @@ def number(value: float) -> str:
     return f"{value:.3f}" if isfinite(value) else "-"
 
 
-def interval(agreement: "Agreement", name: str) -> str:
+def interval(agreement: "MetricsAndIntervals", name: str) -> str:
     """Write an interval; `-` where there is none."""
     low, high = agreement.interval[name]
     return f"{low:.3f} .. {high:.3f}" if isfinite(low) else "-"

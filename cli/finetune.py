@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from glint_cli.options import FILE, NameList
 from glint_cli.progress import show_progress
-from glint_cli.training import FILE, merge_config, parse_anchors, show_report, stop_after_step, tell, training_options
+from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
 from glint_label.errors import UsageError
 
 _EPOCHS = 5.0
@@ -17,22 +18,24 @@ _EPOCHS = 5.0
 @click.option("--checkpoint", required=True, type=FILE, help="Weights to start from.")
 @click.option("--source", required=True, metavar="NAME|CSV", help="What people rated: as `evaluate --dataset`.")
 @click.option("--source-dir", type=FILE, help="Its folder.  [default: as for `evaluate`]")
-@click.option("--train-anchors", metavar="LIST|FILE", callback=parse_anchors, help="Only images of these contents.")
+@click.option(
+    "--train-anchors", metavar="LIST|FILE", type=NameList(from_file=True), help="Only images of these contents."
+)
 @click.option("--out", type=FILE, help="Folder of the run.  [default: runs/finetune-SOURCE]")
 @click.option("--preset", metavar="NAME", help="Settings, but for the network.  [default: the checkpoint's]")
 @training_options
 def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None:
-    """Train a checkpoint on with human ratings.
+    """Fine-tune a checkpoint on human ratings.
 
     The images are made from the anchors of the rated dataset, or read with
     --pixels disk; those of a CSV (file_name, mos[, group]) are always read.
     A tenth of the contents is kept for validation.
     """
-    from glint_model.checkpoint import load_weights
+    from glint_model.data.from_ratings import rated_rows
     from glint_model.datasets import load_dataset
-    from glint_model.rated_rows import rated_rows
-    from glint_model.settings import resolve
-    from glint_model.train import train
+    from glint_model.network.checkpoint import load_weights
+    from glint_model.training.loop import train
+    from glint_model.training.settings import resolve
 
     given = merge_config(config_file, options)
     network, _, facts = load_weights(checkpoint)

@@ -9,7 +9,6 @@ import click
 from glint_cli.options import folder_argument, json_option
 from glint_cli.text import bar, count, table
 from glint_label.errors import StateError
-from glint_label.summary import summarise
 
 _SHOWN = 5
 _STD = "error to be expected"
@@ -23,6 +22,8 @@ def inspect(folder: Path, as_json: bool) -> None:
 
     Exit code 3 if anything is missing or has changed since it was built.
     """
+    from glint_label.manifest.inspect import summarise
+
     figures = summarise(folder)
     if as_json:
         click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
@@ -44,7 +45,7 @@ def show(figures: dict[str, Any]) -> None:
         click.echo(_distortions(figures))
         labels = figures["labels"]
         click.echo(
-            f"\nLabels: mean {labels['mean']:.2f}, deviation {labels['std']:.2f}, {_STD} {labels['mos_std']:.2f}"
+            f"\nLabels: mean {labels['mean']:.2f}, deviation {labels['std']:.2f}, {_STD} {labels['mos_error']:.2f}"
         )
         click.echo(_histogram(labels))
     if figures["similarity_quartiles"]:
@@ -59,9 +60,9 @@ def show(figures: dict[str, Any]) -> None:
         _hubs(figures)
     of = figures["near_duplicate_counts"]
     title = f"Near-duplicates: {of['references']} of photos, {of['anchors']} of anchors, {of['excluded']} excluded"
-    _list(title, [f"{row['ref_file_name']} of {row['of']}" for row in figures["near_duplicates"]])
+    _list(title, [f"{row['reference']} of {row['of']}" for row in figures["near_duplicates"]])
     _list("Abstained: no anchor is similar enough", figures["abstained"])
-    failures = [f"{row['ref_file_name']}: {row['reason']}, {row['message']}" for row in figures["failures"]]
+    failures = [f"{row['reference']}: {row['reason']}, {row['message']}" for row in figures["failures"]]
     _list("Failures", failures)
     if figures["problems"]:
         _list("PROBLEMS", figures["problems"])
@@ -97,7 +98,7 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
             (
                 "audit",
                 f"SROCC {mine['srocc']:.3f}, RMSE {mine['rmse']:.3f} "
-                f"(cell means {blind['srocc']:.3f}, {blind['rmse']:.3f})",
+                f"(condition means {blind['srocc']:.3f}, {blind['rmse']:.3f})",
             )
         )
     if figures["ratings_note"]:
@@ -113,7 +114,7 @@ def _distortions(figures: dict[str, Any]) -> str:
             f"{row['type']:>2} {row['name']}",
             *(f"{row['mos_by_level'][level]:.2f}" if level in row["mos_by_level"] else "" for level in levels),
             f"{row['spread']:.2f}",
-            f"{row['mos_std']:.2f}",
+            f"{row['mos_error']:.2f}",
             count(row["rows"]),
         ]
         for row in figures["distortions"]
@@ -138,14 +139,14 @@ def _support(figures: dict[str, Any]) -> None:
             "which 95 % of the anchors reach\n  among themselves. The least supported:"
         )
     for row in figures["least_supported"]:
-        click.echo(f"  {row['similarity']:6.3f}  {row['ref_file_name']} (nearest: {row['anchor']})")
+        click.echo(f"  {row['similarity']:6.3f}  {row['reference']} (nearest: {row['anchor']})")
 
 
 def _hubs(figures: dict[str, Any]) -> None:
     """Print how the photos spread over the anchors."""
     click.echo(
-        f"\nNearest anchors: {figures['anchors_used']} are anyone's, {figures['anchors_never_nearest']} nobody's; "
-        f"as many as {figures['effective_anchors']:.1f} evenly used"
+        f"\nNearest anchors: {figures['anchors_used']} of {figures['anchors']} anchors used "
+        f"(effective number {figures['effective_anchors']:.1f})"
     )
     for hub in figures["hubs"]:
         click.echo(f"  {count(hub['references']):>9}  {hub['share']:6.1%}  {hub['anchor']}")

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from glint_cli.options import FILE
 from glint_cli.progress import show_progress
-from glint_cli.training import FILE, merge_config, show_report, stop_after_step, tell, training_options
+from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
 
 
 @click.command()
@@ -23,10 +24,10 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     A run that was stopped goes on when the same command is given again. With
     several GPUs, start it with torchrun.
     """
-    from glint_model.manifest_rows import find_build, read_manifest_rows
-    from glint_model.rows import synthetic_rows
-    from glint_model.settings import resolve
-    from glint_model.train import train
+    from glint_model.data.from_manifest import find_build, read_manifest_rows
+    from glint_model.data.rows import synthetic_rows
+    from glint_model.training.loop import train
+    from glint_model.training.settings import resolve
 
     given = merge_config(config_file, options)
     manifest, refs, out = (Path(given.pop(name)) if name in given else None for name in ("manifest", "refs", "out"))

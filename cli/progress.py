@@ -24,5 +24,5 @@ def show_progress(what: str, total: int, done: int) -> Progress:
     options: dict[str, Any] = {"desc": f"{what:<10}", "total": total, "initial": done, "file": sys.stderr}
     if sys.stderr.isatty():
         return tqdm(**options, dynamic_ncols=True, unit="", smoothing=0.05)
-    layout = "{desc} {n_fmt}/{total_fmt}, {elapsed} gone, {remaining} to go, {rate_fmt}"
+    layout = "{desc} {n_fmt}/{total_fmt}, {elapsed} elapsed, {remaining} remaining, {rate_fmt}"
     return _PlainLines(**options, mininterval=_PLAIN_SECONDS, miniters=1, bar_format=layout)

@@ -1,24 +1,24 @@
 """`glint-label render`."""
 
-import os
 from pathlib import Path
 
 import click
 
-from glint_cli.options import config_option, folder_argument, types_option
+from glint_cli.options import FILE, config_option, folder_argument, strict_option, types_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
-from glint_label.render import Selection, render_build
+from glint_label.errors import InputError
 
 
 @click.command()
 @folder_argument
-@click.option("--refs", type=click.Path(path_type=Path), help="Folder of the references, if it has moved.")
+@click.option("--refs", type=FILE, help="Folder of the references, if it has moved.")
 @types_option
 @click.option("--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; repeatable.")
 @click.option("--split", multiple=True, type=click.Choice(["train", "val"]), help="Only this split.")
 @click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; repeatable.")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes.  [default: one a core]")
+@workers_option
+@strict_option
 @config_option
 def render(
     folder: Path,
@@ -27,13 +27,22 @@ def render(
     levels: tuple[int, ...],
     split: tuple[str, ...],
     reference: tuple[str, ...],
-    workers: int | None,
+    workers: int,
+    strict: bool,
 ) -> None:
     """Make the pixels of the build in DIR, or of a part of it.
 
     Files go beside the metadata.csv that names them. Those that exist stay,
-    so a stopped run goes on when the same command is given again.
+    so if it is stopped, the same command goes on where it was. A photo that
+    is missing or has changed does not stop the others; exit code 3 then.
     """
-    processes = (os.cpu_count() or 1) if workers is None else workers
-    made = render_build(folder, refs, Selection(types, levels, split, reference), processes, show_progress)
-    click.echo(f"{count(made.written)} images written ({size(made.bytes)}), {count(made.present)} were there")
+    from glint_label.render import Selection, render_build
+
+    selection = Selection(types, levels, split, reference)
+    made = render_build(folder, refs, selection, strict=strict, workers=workers, progress=show_progress)
+    click.echo(f"{count(made.written)} images written ({size(made.bytes)}), {count(made.present)} already there")
+    for name, message in made.failures:
+        click.echo(f"not rendered: {name}: {message}", err=True)
+    if made.failures:
+        name, message = made.failures[0]
+        raise InputError(f"{count(len(made.failures))} references could not be rendered, first {name}: {message}")

@@ -1,14 +1,13 @@
 """`glint-label score`."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from glint_cli.options import config_option, json_option
+from glint_cli.options import FILE, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count
 from glint_label.errors import InputError, UsageError
@@ -16,17 +15,17 @@ from glint_label.files import write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
-    from glint_model.score import Scored
+    from glint_model.evaluation.score import Scored
 
 
 @click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--checkpoint", required=True, type=click.Path(path_type=Path), help="Weights: FILE.safetensors.")
-@click.option("--out", type=click.Path(path_type=Path), help="FILE.csv or FILE.json instead of stdout.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
+@click.option("--checkpoint", required=True, type=FILE, help="Weights: FILE.safetensors.")
+@click.option("--out", type=FILE, help="FILE.csv or FILE.json instead of stdout.")
 @click.option("--crops", default=25, type=click.IntRange(0), metavar="N", help="Crops an image; 0: all of it.")
 @click.option("--seed", default=0, metavar="N", help="Seed of the crops' places.")
-@click.option("--device", default="auto", metavar="NAME", help="Torch device; auto takes a GPU if there is one.")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes that decode.  [default: one a core]")
+@device_option
+@workers_option
 @json_option
 @config_option
 def score(
@@ -36,24 +35,25 @@ def score(
     crops: int,
     seed: int,
     device: str,
-    workers: int | None,
+    workers: int,
     as_json: bool,
 ) -> None:
-    """Score images, and all images below folders.
+    """Score images, and all images in folders.
 
     A bad image gets a row with its error and a line on stderr; exit code 3
     only if no image could be scored.
     """
     from glint_label.embed import resolve_device
     from glint_model import GlintIQA
-    from glint_model.score import list_inputs, score_files
+    from glint_model.evaluation.score import list_inputs, score_files
 
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"--out {out}: must end in .csv or .json")
     files = list_inputs(paths)
     model = GlintIQA.load(checkpoint, resolve_device(device))
-    processes = min((os.cpu_count() or 1) if workers is None else workers, len(files))
-    rows = score_files(files, partial(model.score_one, crops=crops, seed=seed), processes, show_progress)
+    rows = score_files(
+        files, partial(model.score_one, crops=crops, seed=seed), min(workers, len(files)), show_progress
+    )
     as_json = as_json if out is None else out.suffix.lower() == ".json"
     content = to_json(rows) if as_json else to_csv(rows)
     if out is None:

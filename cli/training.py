@@ -11,27 +11,17 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import yaml
 from tqdm import tqdm
 
+from glint_cli.options import FILE, anchors_option, read_yaml
 from glint_cli.text import count
 from glint_label.errors import UsageError
 
 if TYPE_CHECKING:
-    from glint_model.train import Report
+    from glint_model.training.loop import Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _SAME_SIGNAL = 2.0  # seconds
-FILE = click.Path(path_type=Path)
-
-
-def parse_anchors(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """Read `I13,I76`, or a file with one name a line; None where nothing was given."""
-    if value is None:
-        return None
-    path = Path(value)
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
-    return tuple(sorted({name.strip() for name in names if name.strip()}))
 
 
 _OPTIONS = (
@@ -50,12 +40,7 @@ _OPTIONS = (
         help="Demand a run to go on with, or delete it.  [default: go on with a run of the same settings]",
     ),
     click.option("--pixels", metavar="NAME", help="fly: from recipes; disk: from files.  [default: fly]"),
-    click.option(
-        "--exclude-anchors",
-        metavar="LIST|FILE",
-        callback=parse_anchors,
-        help="Rated photos to learn nothing from, for a test on them.",
-    ),
+    anchors_option("Anchors held out of training, for a test on them."),
 )
 
 
@@ -75,14 +60,7 @@ def merge_config(config_file: Path | None, options: dict[str, Any]) -> dict[str,
     given = {name: value for name, value in options.items() if value is not None}
     if config_file is None:
         return given
-    try:
-        entries = yaml.safe_load(config_file.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"--config {config_file}: not readable YAML ({' '.join(str(error).split())})"
-        raise UsageError(message) from error
-    if not isinstance(entries, dict):
-        raise UsageError(f"--config {config_file}: wants lines like `lr: 0.001`")
-    settings = {str(key).replace("-", "_"): value for key, value in entries.items()}
+    settings = read_yaml(config_file)
     if "steps" in given or "epochs" in given:  # the one that a flag names replaces both of the file
         settings = {key: value for key, value in settings.items() if key not in ("steps", "epochs")}
     if "steps" in given and "epochs" in given:

@@ -1,17 +1,15 @@
 """`glint-label verify`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from glint_cli.options import config_option, json_option, types_option
+from glint_cli.options import FILE, config_option, json_option, types_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, table
 from glint_label.errors import ThresholdError
-from glint_label.sources import load_source
 
 _TITLES = {
     "exact": "The same pixels are expected",
@@ -22,11 +20,11 @@ _TITLES = {
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=click.Path(path_type=Path), help="Its folder.  [default: as for build]")
-@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are not there.")
+@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for build]")
+@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are missing.")
 @types_option
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with code 5 if an exact image is below this.")
-@click.option("--workers", type=click.IntRange(0), metavar="N", help="Processes.  [default: one a core]")
+@workers_option
 @json_option
 @config_option
 def verify(
@@ -35,26 +33,26 @@ def verify(
     allow_missing_anchors: bool,
     types: tuple[str, ...],
     min_psnr: float | None,
-    workers: int | None,
+    workers: int,
     as_json: bool,
 ) -> None:
     """Make a source's own distorted images again and compare.
 
     Tells, for each distortion and level, how near our pixels come to the
-    files that the raters saw. Images that are not there are counted.
+    files that the raters saw. Missing images are counted.
     """
+    from glint_label.sources import load_source
     from glint_label.verify import summarise_comparisons
     from glint_label.verify import verify as compare
 
     rated = load_source(source, source_dir, allow_missing_anchors=allow_missing_anchors)
-    processes = (os.cpu_count() or 1) if workers is None else workers
-    images, missing = compare(rated, types, processes, show_progress)
+    images, missing = compare(rated, types, workers, show_progress)
     rows = summarise_comparisons(images)
     if as_json:
         click.echo(json.dumps({"images": len(images), "missing": missing, "rows": rows}, indent=1))
     else:
         show(rows)
-        click.echo(f"\n{count(len(images))} images compared, {count(missing)} are not there")
+        click.echo(f"\n{count(len(images))} images compared, {count(missing)} missing")
     exact = images[images["kind"] == "exact"].sort_values("psnr")
     if min_psnr is not None and len(exact) and exact["psnr"].iloc[0] < min_psnr:
         worst = exact.iloc[0]

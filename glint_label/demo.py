@@ -10,10 +10,10 @@ from pathlib import Path
 
 import skimage
 
-from glint_label.config import BuildConfig
-from glint_label.label_model import EMBEDDER, SOURCE, shipped_path
-from glint_label.pipeline import BuildReport, build
+from glint_label.build.config import BuildConfig
+from glint_label.build.pipeline import BuildReport, build
 from glint_label.progress import MakeProgress, no_progress
+from glint_label.transfer.packaged import EMBEDDER, SOURCE, packaged_path
 
 PHOTOS = (
     "astronaut.png",
@@ -51,6 +51,6 @@ def run_demo(out: Path, workers: int, progress: MakeProgress = no_progress, comm
     for name in PHOTOS:
         shutil.copyfile(data / name, photos / name)
     config = BuildConfig(
-        refs=photos, out=out, source=SOURCE, source_dir=shipped_path(), embedder=EMBEDDER, workers=workers
+        refs=photos, out=out, source=SOURCE, source_dir=packaged_path(), embedder=EMBEDDER, workers=workers
     )
     return Demo(photos, build(config, overwrite=True, progress=progress, command=command))

@@ -1,6 +1,5 @@
 """Is this machine ready? Versions, codecs, devices, weights, sources, disk; what to do about each problem."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +7,14 @@ from pathlib import Path
 
 import glint_label
 from glint_label.embed import DEFAULT_MODEL
-from glint_label.embed.clip import hub_files
-from glint_label.embed.resnet import HUB_FILES, HUB_REPOSITORY
+from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
+from glint_label.embed.resnet import HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
-from glint_label.embed.weights import cached_weights
+from glint_label.engines import available_cores
 from glint_label.errors import SourceError
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import SOURCES, load_source, source_places
+from glint_label.weights import HUB_FILES, cached_weights
 
 _ROOM = 5e9  # bytes; the weights, and tables of a few million rows
 
@@ -69,16 +69,16 @@ def _device() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        return Finding("device", "ok", f"cuda ({torch.cuda.get_device_name(0)}), {os.cpu_count()} CPU cores")
+        return Finding("device", "ok", f"cuda ({torch.cuda.get_device_name(0)}), {available_cores()} CPU cores")
     remedy = "embedding is slower without a GPU; nothing else changes"
-    return Finding("device", "note", f"no GPU, {os.cpu_count()} CPU cores", remedy)
+    return Finding("device", "note", f"no GPU, {available_cores()} CPU cores", remedy)
 
 
 def _weights() -> Iterator[Finding]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     networks = {
-        f"CLIP {DEFAULT_MODEL}": hub_files(*DEFAULT_MODEL.split(":")),
+        f"CLIP {DEFAULT_MODEL}": (DEFAULT_REPOSITORY, CLIP_FILES),
         f"ResNet-101 {RESNET}": (HUB_REPOSITORY, HUB_FILES),
     }
     for topic, (repository, files) in networks.items():

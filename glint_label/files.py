@@ -1,15 +1,25 @@
-"""Files that are whole where they exist, whatever kills the program, in folders that one process writes at a time."""
+"""Files that are whole where they exist, whatever kills the program, and folders that say whose they are."""
 
 import hashlib
+import io
+import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from glint_label.errors import OutputError, StateError
 
+BUILD, RUN = "build", "training run"  # what run.json says of its folder as `kind`
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
 _TEMPORARY = ".glint-tmp"
 
 
@@ -41,6 +51,30 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
         raise _cannot_write(path, error) from error
 
 
+def write_arrays(path: Path, *, compressed: bool = False, **arrays: NDArray[Any]) -> None:
+    """Write arrays by name as .npz; the same arrays give the same bytes.
+
+    Raises:
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
+    """Read arrays by name from an .npz, never unpickling.
+
+    Raises:
+        StateError: The file is missing or damaged, or lacks one of them.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return tuple(arrays[name] for name in names)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+        raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it.
 
@@ -56,28 +90,26 @@ def make_folder(path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path}: cannot be written ({error.strerror}); what is finished is kept: "
-        "make room or choose another --out, then run the same command again"
+        "free some space or choose another --out, then run the same command again"
     )
 
 
 @contextmanager
-def lock_folder(out: Path, what: str) -> Iterator[None]:
+def lock_folder(out: Path) -> Iterator[None]:
     """Make a folder if need be and keep other processes out, until the block is left or this one dies.
-
-    Args:
-        out: The folder.
-        what: Who writes there, for the error: `build`, `training run`.
 
     Raises:
         StateError: Another one is writing there.
         OutputError: The folder cannot be written.
     """
     make_folder(out)
-    lock = FileLock(out / ".lock")
+    lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StateError(f"{out}: another {what} is writing here; wait for it or choose another --out") from error
+        raise StateError(
+            f"{out}: another glint-label command is writing here; wait for it to finish or choose another --out"
+        ) from error
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
     try:
@@ -86,15 +118,105 @@ def lock_folder(out: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def is_temporary(path: Path) -> bool:
-    """Tell whether a file is what a killed run left half written."""
-    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+def own_content(folder: Path) -> list[str]:
+    """List what a folder holds, sorted, but for the lock and what a killed run left half written."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE and not _is_temporary(path.name))
+
+
+def kind_of(folder: Path) -> str | None:
+    """Tell what a folder is by its run.json: BUILD, RUN, or None where that says neither."""
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if kind in (BUILD, RUN) else None
+
+
+def describe_folder(folder: Path) -> str:
+    """Say in words what a folder is: `is a training run`, `is empty`, ..."""
+    if not folder.is_dir():
+        return "is not a folder" if folder.exists() else "does not exist"
+    if not own_content(folder):
+        return "is empty"
+    if kind := kind_of(folder):
+        return f"is a {kind}"
+    if (folder / RUN_FILE).is_file():
+        return f"holds a {RUN_FILE} that is damaged or not of glint-label"
+    return f"holds no {RUN_FILE}"
+
+
+def check_kind(folder: Path, wanted: str) -> bool:
+    """Refuse to write into a folder of another kind.
+
+    Args:
+        folder: Where to write; it may be empty or absent.
+        wanted: BUILD or RUN.
+
+    Returns:
+        Whether it already holds one of that kind.
+
+    Raises:
+        StateError: It holds something else, and what.
+    """
+    content = own_content(folder)
+    if not content:
+        return False
+    if kind_of(folder) == wanted:
+        return True
+    if RUN_FILE not in content:
+        raise StateError(f"{folder}: holds files that no {wanted} made ({content[0]}); choose another --out")
+    raise StateError(
+        f"{folder}: {describe_folder(folder)}, not a {wanted}, so nothing in it is touched; choose another --out"
+    )
+
+
+def delete_own(folder: Path, patterns: Sequence[str]) -> None:
+    """Delete the files that we wrote, run.json last: a folder half deleted still says whose it is.
+
+    Whatever else lies there stays. A symbolic link in place of one of our files or folders is removed, what it points
+    to is not.
+
+    Args:
+        folder: Of a kind that `check_kind` accepts.
+        patterns: Regular expressions of our files' whole paths below the folder, with forward slashes.
+    """
+    ours = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+    emptied: list[Path] = []
+    for here, folders, names in os.walk(folder, followlinks=False):
+        place = Path(here)
+        links = [name for name in folders if (place / name).is_symlink()]
+        for name in [*names, *links]:
+            path = place / name
+            inside = path.relative_to(folder).as_posix()
+            # A linked folder is ours if it stands where one of ours would.
+            own = ours.fullmatch(inside) or (name in links and any(_leads_to(pattern, inside) for pattern in patterns))
+            if own and inside != RUN_FILE:
+                path.unlink()
+        emptied += [place / name for name in folders if name not in links]
+    for path in sorted(emptied, reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()
+    (folder / RUN_FILE).unlink(missing_ok=True)
+
+
+def _leads_to(pattern: str, inside: str) -> bool:
+    """Tell whether a path is one of the folders above the files of a pattern."""
+    parts, wanted = inside.split("/"), pattern.split("/")
+    return len(parts) < len(wanted) and all(map(re.fullmatch, wanted, parts))
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_TEMPORARY)
 
 
 def remove_temporaries(folder: Path) -> None:
     """Remove what a killed run left half written below a folder."""
-    for path in folder.rglob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+    for here, _, names in os.walk(folder, followlinks=False):
+        for name in filter(_is_temporary, names):
+            (Path(here) / name).unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from glint_label.errors import ImageError, InputError
 
+VERSION = 1  # raise it with every change that gives some file other pixels
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MIN_SIDE = 64
@@ -74,12 +75,16 @@ def _walk(root: Path) -> Iterator[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, sha256: str = "") -> Photo:
     """Open, check and decode one image file.
+
+    Args:
+        path: The file.
+        sha256: Of the file's bytes as they were labelled; empty to take whatever is there.
 
     Raises:
         ImageError: With `reason` one of unreadable, empty, not_an_image, truncated, too_large, too_small,
-            animated, unsupported.
+            animated, unsupported, changed.
     """
     try:
         size = path.stat().st_size
@@ -90,7 +95,10 @@ def read_photo(path: Path) -> Photo:
         raise ImageError("unreadable", f"{path}: {error.strerror}") from error
     if not content:
         raise ImageError("empty", f"{path}: the file is empty")
-    return Photo(_decode(content, path), hashlib.sha256(content).hexdigest())
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 and found != sha256:
+        raise ImageError("changed", f"{path}: is not the file that was labelled (its sha256 differs); restore it")
+    return Photo(_decode(content, path), found)
 
 
 def _decode(content: bytes, path: Path) -> NDArray[np.uint8]:

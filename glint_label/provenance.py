@@ -49,6 +49,17 @@ def codec_versions() -> dict[str, str | None]:
     return versions_of
 
 
+def differing_codecs(earlier: dict[str, Any]) -> list[str]:
+    """Name the image codecs that are not those of an earlier call: other codecs may make other pixels.
+
+    Args:
+        earlier: What `versions` gave then.
+    """
+    before = {"Pillow": earlier.get("libraries", {}).get("pillow"), **earlier.get("codecs", {})}
+    now = {"Pillow": library_versions()["pillow"], **codec_versions()}
+    return [f"{name} {before[name]} -> {now[name]}" for name in now if name in before and before[name] != now[name]]
+
+
 def versions() -> dict[str, Any]:
     """Gather all of them, for run.json."""
     return {

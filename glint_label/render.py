@@ -1,20 +1,21 @@
 """Pixels from recipes: (reference, distortion, level, seed) -> a file."""
 
-from collections.abc import Collection
-from contextlib import closing
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from glint_label.engines import run_local
-from glint_label.errors import InputError, StateError
-from glint_label.files import write_atomic
+from glint_label.engines import run_tasks
+from glint_label.errors import ImageError, InputError, StateError
+from glint_label.files import lock_folder, write_atomic
 from glint_label.images import encode_image, read_photo
-from glint_label.manifest import iterate_shards, read_rows, read_run, read_shard, reference_path
+from glint_label.manifest import FileFacts, iterate_shards, pixel_path, read_run, reference_path
 from glint_label.progress import MakeProgress, no_progress
+from glint_label.provenance import differing_codecs
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Selection:
         distortions: Names.
         levels: 1..5.
         splits: train, val.
-        references: File names of references.
+        references: As in the manifest.
     """
 
     distortions: Collection[str] = ()
@@ -39,7 +40,7 @@ class Selection:
             "dist_name": self.distortions,
             "dist_level": self.levels,
             "split": self.splits,
-            "ref_file_name": self.references,
+            "reference": self.references,
         }
         for column, allowed in filters.items():
             if allowed:
@@ -48,105 +49,170 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """What was made: files written, files that were there already, bytes written."""
+class RenderTask:
+    """The images of one reference.
 
-    written: int = 0
-    present: int = 0
-    bytes: int = 0
+    Attributes:
+        reference: As in the manifest.
+        path: Its file.
+        sha256: Of the file that was labelled.
+        recipes: (pixel file, distortion, level, seed) of each image.
+    """
 
-    def __add__(self, other: "Rendered") -> "Rendered":
-        """Add two counts up."""
-        return Rendered(self.written + other.written, self.present + other.present, self.bytes + other.bytes)
+    reference: str
+    path: Path
+    sha256: str
+    recipes: tuple[tuple[Path, str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class RenderReference:
-    """The workers' part: make the missing pixel files of one reference in one shard.
+class Rendered:
+    """What was made of one reference.
 
     Attributes:
-        refs: The references' root.
-        selection: Which rows.
-
-    Raises:
-        InputError: The reference is not the file that was labelled, or its name leads out of the root.
-        ImageError: It does not open.
-        OutputError: The disk is full.
+        written: The new files.
+        present: Those that were there already, which stay.
+        failure: (reason, message) where the reference cannot be used.
     """
 
-    refs: Path
-    selection: Selection = Selection()
+    written: Mapping[Path, FileFacts] = field(default_factory=dict)
+    present: tuple[Path, ...] = ()
+    failure: tuple[str, str] | None = None
 
-    def __call__(self, item: tuple[Path, str]) -> Rendered:
-        """Render a (shard folder, reference)."""
-        from glint_label.distortions import distort
 
-        folder, name = item
-        rows = read_shard(folder)
-        recipes = self.selection.apply(rows[rows["ref_file_name"] == name])
-        missing = recipes[[not _pixel_path(folder, file).is_file() for file in recipes["file_name"]]]
-        written = 0
-        if len(missing):
-            pixels = self._read(folder, name)
-            columns = (missing[column].tolist() for column in ("file_name", "dist_name", "dist_level", "seed"))
-            for file_name, distortion, level, seed in zip(*columns, strict=True):
-                file = _pixel_path(folder, file_name)
-                degraded = distort(pixels, distortion, level, seed=seed)
-                content = encode_image(degraded, file.suffix)
-                write_atomic(file, content)
-                written += len(content)
-        return Rendered(len(missing), len(recipes) - len(missing), written)
+def render_reference(task: RenderTask) -> Rendered:
+    """Make the missing pixel files of one reference: the workers' part.
 
-    def _read(self, folder: Path, name: str) -> NDArray[np.uint8]:
-        path = reference_path(self.refs, name)
-        photo = read_photo(path)
-        rows = read_rows(folder / "references.csv", ("ref_file_name", "sha256"))
-        if photo.sha256 != next(row["sha256"] for row in rows if row["ref_file_name"] == name):
-            raise InputError(f"{path}: is not the file that was labelled (its sha256 differs); restore it")
-        return photo.pixels
+    Raises:
+        OutputError: The disk is full.
+    """
+    from hashlib import sha256
+
+    from glint_label.distortions import distort, prepare
+
+    missing = [recipe for recipe in task.recipes if not recipe[0].is_file()]
+    present = tuple(recipe[0] for recipe in task.recipes if recipe not in missing)
+    if not missing:
+        return Rendered(present=present)
+    try:
+        photo = read_photo(task.path, task.sha256)
+    except ImageError as error:
+        return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{task.path}: ")))
+    prepared = prepare(photo.pixels)
+    written = {}
+    for file, distortion, level, seed in missing:
+        content = encode_image(distort(prepared, distortion, level, seed=seed), file.suffix)
+        write_atomic(file, content)
+        written[file] = FileFacts(len(content), sha256(content).hexdigest())
+    return Rendered(written, present)
+
+
+def render_tasks(
+    folder: Path, metadata: pd.DataFrame, references: Sequence[Mapping[str, str]], refs: Path
+) -> Iterator[RenderTask]:
+    """List what is to be rendered in a shard, a task a reference.
+
+    Args:
+        folder: The shard's.
+        metadata: Its rows, or some of them.
+        references: The rows of its references.csv.
+        refs: The references' root.
+
+    Raises:
+        InputError: A reference's name leads out of the root.
+        StateError: A pixel file's name leads out of the shard's folder.
+    """
+    sha256 = {row["reference"]: row["sha256"] for row in references}
+    for name, rows in metadata.groupby("reference", sort=False):
+        reference = str(name)
+        if reference not in sha256:
+            raise StateError(f"{folder / 'references.csv'}: lacks {reference!r}")
+        columns = (rows[column].tolist() for column in ("file_name", "dist_name", "dist_level", "seed"))
+        recipes = tuple((pixel_path(folder, file), *recipe) for file, *recipe in zip(*columns, strict=True))
+        yield RenderTask(reference, reference_path(refs, reference), sha256[reference], recipes)
+
+
+@dataclass(frozen=True)
+class RenderReport:
+    """What `render_build` did.
+
+    Attributes:
+        written: Files made.
+        present: Files that were there.
+        bytes: Written.
+        failures: (reference, message) of those that could not be used.
+    """
+
+    written: int
+    present: int
+    bytes: int
+    failures: tuple[tuple[str, str], ...]
 
 
 def render_build(
     out: Path,
     refs: Path | None = None,
     selection: Selection = Selection(),
+    *,
+    strict: bool = False,
     workers: int = 0,
     progress: MakeProgress = no_progress,
-) -> Rendered:
+) -> RenderReport:
     """Make the pixel files of a build, beside the metadata.csv that names them; those that exist stay.
+
+    A reference that is missing or has changed does not stop the others.
 
     Args:
         out: The build.
         refs: The references' root, where it is not the one that run.json names.
         selection: Which rows.
+        strict: Refuse to go on where the image codecs are not those of the build.
         workers: Processes; 0 for this one.
         progress: Makes the progress bar, which counts images.
 
     Raises:
-        GlintError: See RenderReference; or `out` is not a build.
+        GlintError: `out` is not a build, is damaged, or is being written by another process; the disk is full.
     """
-    root = refs or Path(read_run(out)["refs"])
+    run = read_run(out)
+    check_codecs(out, run, strict)
+    root = refs or Path(run["refs"])
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
-    sizes: dict[tuple[Path, str], int] = {}
-    for folder, rows in iterate_shards(out):
-        counts = selection.apply(rows).groupby("ref_file_name", sort=False).size()
-        sizes.update({(folder, str(name)): int(number) for name, number in counts.items()})
-    if not sizes:
-        raise InputError(f"{out}: no row passes the filter")
-    total = Rendered()
-    with (
-        closing(progress("images", sum(sizes.values()), 0)) as bar,
-        closing(run_local(RenderReference(root, selection), sizes, workers)) as results,
-    ):
-        for item, made in results:
-            total += made
-            bar.update(sizes[item])
-    return total
+    with lock_folder(out):
+        tasks = [
+            task
+            for shard in iterate_shards(out)
+            for task in render_tasks(shard.folder, selection.apply(shard.metadata), shard.references, root)
+        ]
+        if not tasks:
+            raise InputError(f"{out}: no row passes the filter")
+        total = sum(len(task.recipes) for task in tasks)
+        written = present = size = 0
+        failures = []
+        with run_tasks(
+            render_reference, tasks, workers, progress, "images", total, 0, lambda task, _: len(task.recipes)
+        ) as results:
+            for task, made in results:
+                written += len(made.written)
+                present += len(made.present)
+                size += sum(facts.bytes for facts in made.written.values())
+                if made.failure is not None:
+                    failures.append((task.reference, made.failure[1]))
+    return RenderReport(written, present, size, tuple(sorted(failures)))
 
 
-def _pixel_path(folder: Path, file_name: str) -> Path:
-    """Find a row's pixel file: always in the shard's own folder, whatever the manifest says."""
-    if Path(file_name).name != file_name or file_name in ("", ".", ".."):
-        raise StateError(f"{folder / 'metadata.csv'}: the file name {file_name!r} leads out of its folder; refused")
-    return folder / file_name
+def check_codecs(out: Path, run: Mapping[str, object], strict: bool) -> None:
+    """Compare the image codecs with those that a build has been made with: others may give other pixels.
+
+    Raises:
+        StateError: They differ, and `strict` is set.
+    """
+    calls = run.get("calls")
+    earlier = [call["versions"] for call in calls] if isinstance(calls, list) else []
+    changes = sorted({change for versions in earlier for change in differing_codecs(versions)})
+    if not changes:
+        return
+    message = f"{out}: image codecs differ from those of the build, so pixels may too: {', '.join(changes)}"
+    if strict:
+        raise StateError(f"{message}; install the versions of the build, or leave --strict out")
+    _LOG.warning("%s", message)

@@ -1,7 +1,6 @@
 """Are our pixels those that the raters saw? A source's own distorted images, made again and compared."""
 
 from collections.abc import Collection
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import run_local
+from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, SourceError
 from glint_label.images import read_photo
 from glint_label.progress import MakeProgress, no_progress
-from glint_label.sources import Cell, Source
+from glint_label.sources import Condition, Source
 
 # How the pixels of a distortion relate to the published ones.
 EXACT, RANDOM, NETWORK = "exact", "random", "network"
@@ -52,15 +51,15 @@ class CompareAnchor:
     """The workers' part: make the published images of one anchor again."""
 
     source: Source
-    cells: tuple[Cell, ...]
+    conditions: tuple[Condition, ...]
 
     def __call__(self, anchor: str) -> list[Comparison]:
         """Compare every image of an anchor that is there."""
         from glint_label.distortions import distort, prepare
 
         path = self.source.anchors[anchor]
-        files = {cell: self.source.image_path(anchor, *cell) for cell in self.cells}
-        present = {cell: file for cell, file in files.items() if file.is_file()}
+        files = {condition: self.source.image_path(anchor, *condition) for condition in self.conditions}
+        present = {condition: file for condition, file in files.items() if file.is_file()}
         if not present:
             return []
         pristine = _read(path)
@@ -134,15 +133,12 @@ def verify(
     """
     if not source.image_name:
         raise InputError(f"{source.name}: has no distorted images that could be made here; use kadid10k")
-    wanted = tuple(cell for cell in source.cells if not distortions or cell[0] in distortions)
+    wanted = tuple(condition for condition in source.conditions if not distortions or condition[0] in distortions)
     compared: list[Comparison] = []
-    with (
-        closing(progress("anchors", len(source.anchors), 0)) as bar,
-        closing(run_local(CompareAnchor(source, wanted), list(source.anchors), workers)) as results,
-    ):
+    anchors = list(source.anchors)
+    with run_tasks(CompareAnchor(source, wanted), anchors, workers, progress, "anchors", len(anchors)) as results:
         for _, found in results:
             compared += found
-            bar.update(1)
     missing = len(source.anchors) * len(wanted) - len(compared)
     if not compared:
         first = source.image_path(next(iter(source.anchors)), *wanted[0])

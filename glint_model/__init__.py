@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from glint_model.config import GlintConfig
+from glint_model.network import GlintConfig
 
 if TYPE_CHECKING:
     from glint_model.network import GlintIQA

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"cli": "glint_cli", "glint_model": "glint_model", "glint_label": "glint_label"}
 FORBIDDEN = {
-    "glint_label": {"glint_cli", "glint_model", "click", "tqdm", "lightning"},
+    "glint_label": {"glint_cli", "glint_model", "click", "tqdm", "lightning_fabric"},
     "glint_model": {"glint_cli", "click"},
     "cli": set(),
 }

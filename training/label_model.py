@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from glint_label.anchors import embed_anchors, features_code
 from glint_label.audit import audit_measured, visibility_of
 from glint_label.embed import make_embedder
 from glint_label.files import sha256_of
-from glint_label.label_model import EMBEDDER, SOURCE, TRANSFERS, read_model, shipped_path, write_model
 from glint_label.progress import no_progress
 from glint_label.sources import load_source
 from glint_label.transfer import GaussianProcess, RatedAnchors, make_transfer
+from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, read_model, shipped_path, write_model
+from glint_label.visibility.anchors import embed_anchors, features_code
 
 
 def main() -> None:
@@ -32,13 +32,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     source = load_source(SOURCE, options.source_dir, allow_missing_anchors=options.allow_missing_anchors)
-    cells = tuple(source.cells)
+    conditions = tuple(source.conditions)
     embedder = make_embedder(EMBEDDER, list(source.anchors.values()))
     anchors = embed_anchors(source, embedder, options.workers)
-    visibility = visibility_of(source, cells, options.workers, no_progress)
-    scores = source.scores(cells)
+    visibility = visibility_of(source, conditions, options.workers, no_progress)
+    scores = source.scores(conditions)
     vectors = embedder.normalise(anchors.vectors, anchors.vectors)
-    rated = RatedAnchors(vectors, scores, source.variances(cells), cells, visibility)
+    rated = RatedAnchors(vectors, scores, source.variances(conditions), conditions, visibility)
     models = {}
     for name in TRANSFERS:
         transfer = make_transfer(name, 1)
@@ -48,16 +48,16 @@ def main() -> None:
     names = ("top1", "knn", "cell-mean", *TRANSFERS)
     space = [(embedder, anchors)]
     report = audit_measured(
-        source, cells, visibility, space, names, k=10, workers=options.workers, progress=no_progress
+        source, conditions, visibility, space, names, k=10, workers=options.workers, progress=no_progress
     )
     facts = {
-        "cells": [list(cell) for cell in cells],
+        "conditions": [list(condition) for condition in conditions],
         "mos_range": list(source.mos_range),
         "distortions": list(source.distortions),
         "missing_anchors": list(source.missing_anchors),
         "licence": source.licence,
         "citation": source.citation,
-        "cell_mean": float(np.nanmean(np.nanmean(scores, axis=0))),
+        "mean_score": float(np.nanmean(np.nanmean(scores, axis=0))),
         "ratings_sha256": sha256_of(source.label_file),
         "features_sha256": features_code(),
         "audit": json.loads(report.as_json()),

@@ -49,7 +49,9 @@ from glint_label.distortions.thresholds import quantization
 from glint_label.distortions.tone import brighten, contrast_change, darken, high_sharpen, mean_shift
 from glint_label.errors import InputError, UsageError
 
-__all__ = ["DISTORTIONS", "Distortion", "Prepared", "distort", "distort_batch", "find", "prepare"]
+__all__ = ["DISTORTIONS", "VERSION", "Distortion", "Prepared", "distort", "distort_batch", "find", "prepare"]
+
+VERSION = 1  # raise it with every change that gives some recipe other pixels
 
 _TABLE = (
     Distortion(1, "gaussian_blur", gaussian_blur, (0.1, 0.5, 1, 2, 5), "sigma, px"),

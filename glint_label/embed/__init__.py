@@ -1,4 +1,4 @@
-"""Embedders by name: clip, resnet101, statistics, hybrid, file:PATH."""
+"""Content vectors of photos: embedders by name (clip, resnet101, statistics, hybrid, file:PATH), embedded photos."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,11 +7,32 @@ from glint_label.embed.clip import DEFAULT_MODEL, ClipEmbedder
 from glint_label.embed.embedder import Embedder, Preparation
 from glint_label.embed.file import FileEmbedder
 from glint_label.embed.hybrid import HybridEmbedder
+from glint_label.embed.photos import (
+    HASH_BYTES,
+    DecodedPhoto,
+    EmbeddedPhotos,
+    embed_photos,
+    read_embedded,
+    write_embedded,
+)
 from glint_label.embed.resnet import ResNetEmbedder
 from glint_label.embed.statistics import StatisticsEmbedder
 from glint_label.errors import UsageError
 
-__all__ = ["DEFAULT_MODEL", "EMBEDDERS", "Embedder", "Preparation", "check_embedder_name", "make_embedder"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "EMBEDDERS",
+    "HASH_BYTES",
+    "DecodedPhoto",
+    "EmbeddedPhotos",
+    "Embedder",
+    "Preparation",
+    "check_embedder_name",
+    "embed_photos",
+    "make_embedder",
+    "read_embedded",
+    "write_embedded",
+]
 
 EMBEDDERS = ("clip", "resnet101", "statistics", "hybrid", "file:PATH")
 
@@ -47,7 +68,7 @@ def make_embedder(
 
     Raises:
         UsageError: Unknown name, model or device.
-        WeightsError: Weights that are neither here nor to be had.
+        WeightsError: Weights that are not cached and cannot be downloaded.
         InputError: A vector file that does not fit.
     """
     check_embedder_name(name)

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glint_label.embed.embedder import CosineSpace, check_finite
-from glint_label.embed.weights import find_weights, missing_weights, unreadable_weights
 from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
+from glint_label.weights import find_weights, put_tensors, read_tensors
 
 DEFAULT_MODEL = "ViT-B-32:laion2b_s34b_b79k"
+CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # on the hub, best first
+DEFAULT_REPOSITORY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # its weights; open_clip would take seconds to tell
+INSTEAD = "pass a local file with --clip-weights, or use --embedder statistics, which needs none"
 
 
 class ClipPreparation:
@@ -51,7 +54,7 @@ class ClipEmbedder(CosineSpace):
 
     Raises:
         UsageError: Unknown architecture or tag.
-        WeightsError: The weights are neither here nor to be had, or do not fit the architecture.
+        WeightsError: The weights are not cached and the download failed, or they do not fit the architecture.
     """
 
     name = "clip"
@@ -129,38 +132,37 @@ def _parse_model(model: str, weights: Path | None) -> tuple[str, str]:
 def hub_files(architecture: str, tag: str) -> tuple[str, tuple[str, ...]]:
     """Name a tag's repository on the model hub and the files under which its weights may lie there."""
     import open_clip
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repository, _, file = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rpartition("/")
     if file:
         return repository, (str(Path(file).with_suffix(".safetensors")), file)
-    return repository, (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    return repository, CLIP_FILES
 
 
 def _download(architecture: str, tag: str) -> Path:
     what = f"CLIP {architecture}:{tag}"
     repository, files = hub_files(architecture, tag)
     if not repository:
-        raise missing_weights(what, f"of {tag}, which the model hub does not hold,", "--clip-weights FILE")
-    return find_weights(what, repository, files, "--clip-weights FILE")
+        raise WeightsError(f"{what}: the model hub does not hold these weights; {INSTEAD}")
+    return find_weights(what, repository, files, instead=INSTEAD)
 
 
 def _load(architecture: str, tag: str, weights: Path) -> Any:
+    """Make the model and give its image tower the tensors of the file; the text tower is not used."""
     import open_clip
+    from open_clip.convert import convert_state_dict
 
-    if not weights.is_file():
-        raise WeightsError(f"{weights}: no such file; --clip-weights takes a .safetensors, .pt or .bin file")
+    tensors = read_tensors(weights, architecture)
     config = open_clip.get_pretrained_cfg(architecture, tag)
     preprocessing = asdict(open_clip.transform.PreprocessCfg())
     preprocessing = {key: config[key] for key in preprocessing if config.get(key) is not None}
-    try:
-        return open_clip.create_model(
-            architecture,
-            pretrained=str(weights),
-            precision="fp32",
-            force_quick_gelu=config.get("quick_gelu", False),
-            force_preprocess_cfg=preprocessing,
-            weights_only=True,
-        )
-    except Exception as error:
-        raise unreadable_weights(weights, architecture, error) from error
+    network = open_clip.create_model(
+        architecture,
+        precision="fp32",
+        force_quick_gelu=config.get("quick_gelu", False),
+        force_preprocess_cfg=preprocessing,
+    )
+    tensors = convert_state_dict(network, tensors)
+    tower = {name.removeprefix("visual."): tensor for name, tensor in tensors.items() if name.startswith("visual.")}
+    put_tensors(network.visual, tower, weights, architecture)
+    return network

@@ -23,7 +23,7 @@ class Embedder(Protocol):
     Attributes:
         name: As given to `--embedder`.
         dimensions: Length of a vector.
-        near_duplicate: Similarity from which two photos are taken to be the same picture, if their fingerprints allow.
+        near_duplicate: Similarity from which two photos are taken to be the same picture, if their hashes allow.
     """
 
     name: str

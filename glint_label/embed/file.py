@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.embed.embedder import CosineSpace
 from glint_label.errors import InputError
-from glint_label.files import sha256_of
+from glint_label.files import read_arrays, sha256_of
 
 
 class FilePreparation:
@@ -59,11 +58,7 @@ class FileEmbedder(CosineSpace):
 def _read(file: Path) -> tuple[list[str], NDArray[np.float32]]:
     if not file.is_file():
         raise InputError(f"{file}: no such file; --embedder file:PATH takes an .npz with names and vectors")
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            names, vectors = arrays["names"], arrays["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-        raise InputError(f"{file}: not an .npz with plain arrays `names` and `vectors` ({error})") from error
+    names, vectors = read_arrays(file, "names", "vectors")
     if names.ndim != 1 or names.dtype.kind not in "US" or vectors.ndim != 2 or len(names) != len(vectors):
         raise InputError(
             f"{file}: wants names (n,) of text and vectors (n, d), has {names.dtype} {names.shape} and {vectors.shape}"

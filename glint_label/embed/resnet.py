@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from glint_label.embed.clip import exact_float32
 from glint_label.embed.embedder import CosineSpace, check_finite
-from glint_label.embed.weights import find_weights, unreadable_weights
 from glint_label.files import sha256_of
+from glint_label.weights import find_weights, put_tensors, read_tensors
 
 MODEL = "resnet101.tv_in1k"
 HUB_REPOSITORY = f"timm/{MODEL}"
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -39,7 +38,7 @@ class ResNetEmbedder(CosineSpace):
         device: Torch device.
 
     Raises:
-        WeightsError: The weights are neither here nor to be had, or do not fit.
+        WeightsError: The weights are not cached and the download failed, or they do not fit.
     """
 
     name = "resnet101"
@@ -52,11 +51,10 @@ class ResNetEmbedder(CosineSpace):
 
         self.preparation = ResNetPreparation()
         self._device = torch.device(device)
-        self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, HUB_FILES, "--resnet-weights FILE")
-        try:
-            network = timm.create_model(MODEL, pretrained=False, num_classes=0, checkpoint_path=str(self._weights))
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise unreadable_weights(self._weights, MODEL, error) from error
+        instead = "pass a local file with --resnet-weights, or use --embedder statistics, which needs none"
+        self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, instead=instead)
+        network = timm.create_model(MODEL, pretrained=False, num_classes=0)
+        put_tensors(network, read_tensors(self._weights, MODEL), self._weights, MODEL)
         self._network = network.to(self._device).eval().requires_grad_(False)
 
     def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:

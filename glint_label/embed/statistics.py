@@ -98,7 +98,7 @@ class StatisticsEmbedder:
     name = "statistics"
     dimensions = 41
     # Measured on 184 photos: copies saved as JPEG of quality 90, mirrored, cropped by 10 px or scaled by 0.9 lie
-    # above it, the closest different photos at 0.972. A third of the copies scaled by 0.75 escape; the fingerprint
+    # above it, the closest different photos at 0.972. A third of the copies scaled by 0.75 escape; the perceptual hash
     # finds them.
     near_duplicate = 0.98
 

@@ -1,5 +1,5 @@
-"""Where shards run."""
+"""Where work runs: a task, its items, worker processes, one progress bar."""
 
-from glint_label.engines.local import run_local
+from glint_label.engines.local import available_cores, run_tasks
 
-__all__ = ["run_local"]
+__all__ = ["available_cores", "run_tasks"]

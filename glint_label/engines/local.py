@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from glint_label.errors import WorkerError
+from glint_label.progress import MakeProgress, Progress, no_progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,22 +23,57 @@ Result = TypeVar("Result")
 _task: Callable[[Any], Any]
 
 
-def run_local(
-    task: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Generator[tuple[Item, Result], None, None]:
-    """Run a task on every item and yield (item, result) as they finish.
+def available_cores() -> int:
+    """Count the processor cores that this process may use: containers and batch systems grant fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def run_tasks(
+    task: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    progress: MakeProgress = no_progress,
+    what: str = "",
+    total: int = 0,
+    done: int = 0,
+    size: Callable[[Item, Result], int] = lambda _, __: 1,
+) -> Iterator[Iterator[tuple[Item, Result]]]:
+    """Run a task on every item, show how far it is, and give (item, result) as they finish.
 
     Few results wait at a time, so memory does not grow with the number of items. Workers end with their parent, even
-    when it is killed. Close the iterator (`contextlib.closing`) to end them at once.
+    when it is killed, and when the block is left.
 
     Args:
         task: Picklable; its state travels to each worker once.
         items: Picklable, small.
         workers: Processes; 0 runs everything in this one.
+        progress: Makes the progress bar.
+        what: Its name.
+        total: What it counts up to.
+        done: Where it starts.
+        size: By how much an item and its result move it on.
 
     Raises:
         WorkerError: A worker died, most likely for want of memory.
     """
+    with closing(progress(what, total, done)) as bar, closing(_run(task, items, workers)) as results:
+        yield _count(results, bar, size)
+
+
+def _count(
+    results: Iterable[tuple[Item, Result]], bar: Progress, size: Callable[[Item, Result], int]
+) -> Iterator[tuple[Item, Result]]:
+    for item, result in results:
+        yield item, result
+        bar.update(size(item, result))
+
+
+def _run(
+    task: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[tuple[Item, Result], None, None]:
     if workers == 0:
         for item in items:
             yield item, task(item)

@@ -1,4 +1,7 @@
-"""Rated datasets: `load_source("kadid10k", path)`."""
+"""Rated datasets, each read into a Source: anchors, and one rating per (anchor, condition).
+
+`load_source("kadid10k", path)` reads one; a condition is a distortion at a level.
+"""
 
 import os
 from pathlib import Path
@@ -7,13 +10,32 @@ import platformdirs
 
 from glint_label.errors import SourceError, UsageError
 from glint_label.sources.custom import load_custom
-from glint_label.sources.kadid10k import load_kadid10k
-from glint_label.sources.source import Cell, Source
+from glint_label.sources.kadid10k import can_be_made, load_kadid10k
+from glint_label.sources.source import Condition, Source
 from glint_label.sources.tid2013 import load_tid2013
 
-__all__ = ["SOURCES", "Cell", "Source", "find_source_dir", "load_source", "source_places"]
+__all__ = [
+    "SOURCES",
+    "Condition",
+    "Source",
+    "can_be_made",
+    "find_source_dir",
+    "load_source",
+    "require_source_dir",
+    "source_places",
+]
 
 SOURCES = ("kadid10k", "tid2013", "custom")
+
+
+def check_source_name(name: str) -> None:
+    """Refuse a name that is none of SOURCES.
+
+    Raises:
+        UsageError: Names the known ones.
+    """
+    if name not in SOURCES:
+        raise UsageError(f"unknown source {name!r}; known are {', '.join(SOURCES)}")
 
 
 def load_source(
@@ -27,7 +49,7 @@ def load_source(
 
     Args:
         name: One of SOURCES.
-        path: Its folder; by default `find_source_dir(name)`.
+        path: Its folder; by default one of `source_places(name)`.
         allow_missing_anchors: Go on with the anchors that are there.
         mos_range: Lowest and highest possible score, for `custom`; the others declare their own.
 
@@ -35,13 +57,12 @@ def load_source(
         UsageError: Unknown name, or `mos_range` for a source that declares its own.
         SourceError: The dataset is not there, malformed or incomplete.
     """
-    if name not in SOURCES:
-        raise UsageError(f"unknown source {name!r}; known are {', '.join(SOURCES)}")
+    check_source_name(name)
     if mos_range is not None and name != "custom":
         raise UsageError(f"--mos-range is for --source custom; {name} declares its own range")
     if mos_range is not None and not mos_range[0] < mos_range[1]:
         raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: the first must be the lower one")
-    root = Path(path) if path is not None else find_source_dir(name)
+    root = Path(path) if path is not None else require_source_dir(name)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder; pass the folder of {name} with --source-dir")
     if name == "kadid10k":
@@ -52,23 +73,37 @@ def load_source(
 
 
 def source_places(name: str) -> list[Path]:
-    """List the folders in which a source is looked for, in order."""
-    places = [Path(name)]
-    if data := os.environ.get("GLINT_DATA"):
-        places.append(Path(data) / name)
-    places.append(platformdirs.user_data_path("glint-label") / name)
-    return places
+    """List the folders in which a source is looked for, in order: ./NAME, $GLINT_DATA/NAME, the user's data folder.
+
+    Where $GLINT_DATA is set, it is believed: the user's data folder is not looked at.
+    """
+    data = os.environ.get("GLINT_DATA")
+    return [Path(name), Path(data) / name if data else platformdirs.user_data_path("glint-label") / name]
 
 
-def find_source_dir(name: str) -> Path:
-    """Find a source's folder: ./NAME, $GLINT_DATA/NAME, the user's data folder.
+def find_source_dir(name: str) -> Path | None:
+    """Find a source's folder among `source_places`; None where it is in none of them.
 
     Raises:
-        SourceError: It is in none of them.
+        SourceError: $GLINT_DATA is set and does not hold it: a mistyped folder must not go unnoticed.
     """
     places = source_places(name)
-    for place in places:
-        if place.is_dir():
-            return place
-    tried = ", ".join(str(place) for place in places)
-    raise SourceError(f"{name} was not found (tried {tried}); pass its folder with --source-dir")
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None and os.environ.get("GLINT_DATA"):
+        raise SourceError(
+            f"{places[1]}: no such folder, though $GLINT_DATA is set; correct it, unset it, or pass --source-dir"
+        )
+    return found
+
+
+def require_source_dir(name: str) -> Path:
+    """Find a source's folder; see `find_source_dir`.
+
+    Raises:
+        SourceError: It is nowhere.
+    """
+    found = find_source_dir(name)
+    if found is None:
+        tried = ", ".join(str(place) for place in source_places(name))
+        raise SourceError(f"{name} was not found (tried {tried}); pass its folder with --source-dir")
+    return found

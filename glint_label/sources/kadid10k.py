@@ -11,6 +11,7 @@ import pandas as pd
 
 from glint_label.errors import SourceError
 from glint_label.sources.source import (
+    Condition,
     Source,
     check_complete,
     check_ratings,
@@ -49,6 +50,13 @@ DISTORTIONS = (
     "high_sharpen",
     "contrast_change",
 )
+NUMBERS = {name: number for number, name in enumerate(DISTORTIONS, start=1)}
+
+
+def can_be_made(condition: Condition) -> bool:
+    """Tell whether a (distortion, level) is one of KADID-10k's, so that its pixels can be made here."""
+    name, level = condition
+    return name in NUMBERS and level in LEVELS
 
 
 def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False) -> Source:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from glint_label.errors import SourceError
 
-Cell = tuple[str, int]  # (distortion name, level)
+Condition = tuple[str, int]  # (distortion name, level)
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,21 @@ class Source:
     note: str = ""
     image_name: str = ""
 
+    def reference(self, anchor: str) -> str:
+        """Name an anchor as a reference: its recipes are those of a build whose --refs is the anchors' folder."""
+        return self.anchors[anchor].name
+
     def image_path(self, anchor: str, distortion: str, level: int) -> Path:
         """Find the file of a rated image; it need not be there."""
         number = self.distortions.index(distortion) + 1
         return self.root / self.image_name.format(anchor=anchor, number=number, level=level)
 
     @property
-    def cells(self) -> list[Cell]:
+    def conditions(self) -> list[Condition]:
         """Every rated (distortion, level), in the dataset's order."""
         rated = set(zip(self.ratings["distortion"], self.ratings["level"], strict=True))
         order = {name: index for index, name in enumerate(self.distortions)}
-        return sorted(rated, key=lambda cell: (order[cell[0]], cell[1]))
+        return sorted(rated, key=lambda condition: (order[condition[0]], condition[1]))
 
     def without_anchors(self, names: Iterable[str]) -> "Source":
         """Leave anchors and their ratings out.
@@ -75,19 +79,19 @@ class Source:
             raise SourceError(f"{self.name}: no anchor is left")
         return replace(self, anchors=kept, ratings=self.ratings[self.ratings["anchor"].isin(kept)])
 
-    def scores(self, cells: Sequence[Cell]) -> NDArray[np.float64]:
-        """Tabulate the ratings: (anchors, cells) MOS, NaN where an anchor has no rating."""
-        return self._table(self.ratings["mos"], cells)
+    def scores(self, conditions: Sequence[Condition]) -> NDArray[np.float64]:
+        """Tabulate the ratings: (anchors, conditions) MOS, NaN where an anchor has no rating."""
+        return self._table(self.ratings["mos"], conditions)
 
-    def variances(self, cells: Sequence[Cell]) -> NDArray[np.float64]:
-        """Tabulate how much each MOS would vary from panel to panel of raters: (anchors, cells), NaN where unknown."""
+    def variances(self, conditions: Sequence[Condition]) -> NDArray[np.float64]:
+        """Tabulate how much each MOS would vary between panels of raters: (anchors, conditions), NaN where unknown."""
         panel = self.ratings["n"].where(self.ratings["n"] > 0)
-        return self._table(self.ratings["std"] ** 2 / panel, cells)
+        return self._table(self.ratings["std"] ** 2 / panel, conditions)
 
-    def _table(self, values: pd.Series, cells: Sequence[Cell]) -> NDArray[np.float64]:
+    def _table(self, values: pd.Series, conditions: Sequence[Condition]) -> NDArray[np.float64]:
         rows = self.ratings[["anchor", "distortion", "level"]].assign(value=values)
         table = rows.pivot(index="anchor", columns=["distortion", "level"], values="value")
-        wanted = pd.MultiIndex.from_tuples(cells, names=["distortion", "level"])
+        wanted = pd.MultiIndex.from_tuples(conditions, names=["distortion", "level"])
         return table.reindex(index=list(self.anchors), columns=wanted).to_numpy(dtype=np.float64)
 
 

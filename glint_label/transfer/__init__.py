@@ -13,8 +13,8 @@ TRANSFERS: dict[str, Callable[[int], Transfer]] = {
     "top1": lambda _: NearestMean(1),
     "knn": NearestMean,
     "cell-mean": lambda _: NearestMean(None),
-    "gp-content": lambda _: GaussianProcess(uses_visibility=False),
-    "gp": lambda _: GaussianProcess(uses_visibility=True),
+    "gp-content": lambda _: GaussianProcess(uses_features=False),
+    "gp": lambda _: GaussianProcess(uses_features=True),
 }
 
 

@@ -4,22 +4,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.errors import SourceError
-from glint_label.neighbours import AnchorIndex
+from glint_label.transfer.neighbours import AnchorIndex
 from glint_label.transfer.transfer import Labels, RatedAnchors
 
 
 class NearestMean:
-    """Average the ratings of the k nearest anchors, cell by cell.
+    """Average the ratings of the k nearest anchors, condition by condition.
 
-    An anchor without a rating in a cell does not count there; where none of the k has one, the mean of all anchors
-    stands in. `mos_std` is the root mean square error of the same rule when each anchor in turn is left out and
-    predicted from the others, per cell: the raters' noise is in it.
+    An anchor without a rating in a condition does not count there; where none of the k has one, the mean of all
+    anchors stands in. `mos_error` is the root mean square error of the same rule when each anchor in turn is left out
+    and predicted from the others, per condition: the raters' noise is in it.
 
     Args:
         k: Number of neighbours; None for all anchors.
     """
 
-    uses_visibility = False
+    uses_features = False
+    slow_to_fit = False
 
     def __init__(self, k: int | None) -> None:
         self._k = k
@@ -28,25 +29,25 @@ class NearestMean:
         """Index the anchors and measure the error of leaving each one out.
 
         Raises:
-            SourceError: Fewer than two anchors share a rated cell, so that no error can be measured.
+            SourceError: Fewer than two anchors share a rated condition, so that no error can be measured.
         """
         scores = anchors.scores
         self._index = AnchorIndex(anchors.vectors)
         self._rated = (~np.isnan(scores)).astype(np.float64)
         self._filled = np.nan_to_num(scores)
         everyone = np.full((1, len(scores)), 1 / len(scores))
-        self._cell_mean = self._mean(everyone, np.full(scores.shape[1], np.nan))[0]
+        self._condition_means = self._mean(everyone, np.full(scores.shape[1], np.nan))[0]
         self._std = self._leave_one_out_std(anchors.vectors, scores)
 
-    def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:  # noqa: ARG002 (content alone)
+    def label(self, vectors: NDArray[np.float32], features: NDArray[np.float16] | None = None) -> Labels:  # noqa: ARG002 (content alone)
         """Label references; see Transfer.label."""
         nearest, _ = self._index.nearest(vectors, self._k or self._index.size)
         weights = _even_weights(nearest, self._index.size)
-        mos = self._mean(weights, self._cell_mean)
+        mos = self._mean(weights, self._condition_means)
         return Labels(mos, np.broadcast_to(self._std, mos.shape), weights)
 
     def _mean(self, weights: NDArray[np.float64], default: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Average over rated anchors, cell by cell; `default` where no weight falls on a rated one."""
+        """Average over rated anchors, condition by condition; `default` where no weight falls on a rated one."""
         total = weights @ self._rated
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = (weights @ self._filled) / total
@@ -64,7 +65,7 @@ class NearestMean:
         squares = (self._mean(weights, others_mean) - scores) ** 2
         measured = np.isfinite(squares)
         if not measured.any():
-            raise SourceError("the source has no cell rated for two anchors, so no label's error can be measured")
+            raise SourceError("the source has no condition rated for two anchors, so no label's error can be measured")
         pooled = squares[measured].mean()
         counts = measured.sum(axis=0)
         sums = np.where(measured, squares, 0).sum(axis=0)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.sources import Cell
+from glint_label.sources import Condition
 
 
 @dataclass(frozen=True)
@@ -15,22 +15,22 @@ class RatedAnchors:
 
     Attributes:
         vectors: (anchors, d) float32, unit length.
-        scores: (anchors, cells) MOS, NaN where an anchor has no rating.
-        variances: (anchors, cells), variance of each MOS over panels of raters; NaN where unknown.
-        cells: (distortion, level) of each column.
-        visibility: (anchors, cells, features), NaN where not measured; None where it is not at hand.
+        scores: (anchors, conditions) MOS, NaN where an anchor has no rating.
+        variances: (anchors, conditions), variance of each MOS over panels of raters; NaN where unknown.
+        conditions: (distortion, level) of each column.
+        features: (anchors, conditions, features), NaN where not measured; None where it is not at hand.
     """
 
     vectors: NDArray[np.float32]
     scores: NDArray[np.float64]
     variances: NDArray[np.float64]
-    cells: tuple[Cell, ...]
-    visibility: NDArray[np.float16] | None = None
+    conditions: tuple[Condition, ...]
+    features: NDArray[np.float16] | None = None
 
     def select(self, rows: Any) -> "RatedAnchors":
         """Keep some anchors, given as a NumPy index of the rows."""
-        visibility = None if self.visibility is None else self.visibility[rows]
-        return RatedAnchors(self.vectors[rows], self.scores[rows], self.variances[rows], self.cells, visibility)
+        features = None if self.features is None else self.features[rows]
+        return RatedAnchors(self.vectors[rows], self.scores[rows], self.variances[rows], self.conditions, features)
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class Labels:
     """Pseudo-labels of n references.
 
     Attributes:
-        mos: (n, cells) on the source's range.
-        mos_std: (n, cells), standard deviation of (label - rating) to be expected, same scale.
+        mos: (n, conditions) on the source's range.
+        mos_error: (n, conditions), standard error of the label against the mean score of a panel of the source's
+            size, same scale.
         weights: (n, anchors), how much each anchor's ratings count; rows sum to 1.
     """
 
     mos: NDArray[np.float64]
-    mos_std: NDArray[np.float64]
+    mos_error: NDArray[np.float64]
     weights: NDArray[np.float64]
 
 
@@ -52,10 +53,12 @@ class Transfer(Protocol):
     """A rule that turns similarities to rated anchors into labels.
 
     Attributes:
-        uses_visibility: Whether it wants the visibility features of anchors and references.
+        uses_features: Whether it wants the full-reference features of anchors and references.
+        slow_to_fit: Whether fitting takes long enough to pay for processes.
     """
 
-    uses_visibility: bool
+    uses_features: bool
+    slow_to_fit: bool
 
     def fit(self, anchors: RatedAnchors) -> None:
         """Learn from the anchors.
@@ -64,10 +67,10 @@ class Transfer(Protocol):
             SourceError: There are too few ratings to learn from.
         """
 
-    def label(self, vectors: NDArray[np.float32], visibility: NDArray[np.float16] | None = None) -> Labels:
+    def label(self, vectors: NDArray[np.float32], features: NDArray[np.float16] | None = None) -> Labels:
         """Label references.
 
         Args:
             vectors: (n, d) float32, unit length.
-            visibility: (n, cells, features), as of the anchors; not needed where `uses_visibility` is False.
+            features: (n, conditions, features), as of the anchors; not needed where `uses_features` is False.
         """

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from glint_label.errors import SourceError, UsageError
-from glint_label.sources import find_source_dir
+from glint_label.sources import require_source_dir
 from glint_model.datasets.anchored import load_anchored
 from glint_model.datasets.clive import load_clive
 from glint_model.datasets.csiq import load_csiq
@@ -46,7 +46,7 @@ def load_dataset(name: str, data_dir: Path | None = None) -> RatedImages:
     try:
         if name not in _READERS:
             return load_table(Path(name), data_dir)
-        root = data_dir or find_source_dir(name)
+        root = data_dir or require_source_dir(name)
         if not root.is_dir():
             raise SourceError(f"{root}: no such folder; pass the folder of {name} with --data-dir")
         return _READERS[name](root)

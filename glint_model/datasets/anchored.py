@@ -43,7 +43,7 @@ def load_anchored(name: str, root: Path) -> RatedImages:
         scale=_SCALES[name],
         distortions=source.distortions,
         source=source,
-        left_out=len(source.missing_anchors) * len(source.cells),
+        left_out=len(source.missing_anchors) * len(source.conditions),
     )
 
 

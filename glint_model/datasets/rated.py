@@ -64,7 +64,7 @@ class RatedImages:
                 raise UsageError(f"{self.name}: no distortion {unknown[0]!r}; known are {known}")
             images = images[images["distortion"].isin(names)]
             if left_out and self.source is not None:
-                cells = sum(name in names for name, _ in self.source.cells)
+                cells = sum(name in names for name, _ in self.source.conditions)
                 left_out = len(self.source.missing_anchors) * cells
         return replace(self, images=images.reset_index(drop=True), left_out=left_out)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-import glint_model.evaluate
+import glint_model.evaluation.evaluate
 from glint_model import GlintConfig, GlintIQA
-from glint_model.checkpoint import save_weights
+from glint_model.network.checkpoint import save_weights
 from tests.conftest import make_photo, save_photos, save_rated
 from tests.glint_cli.test_commands import run
 
@@ -27,7 +27,9 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
     """Draw the intervals of these tests from twenty resamples: a thousand take seconds."""
-    monkeypatch.setattr(glint_model.evaluate, "evaluate", partial(glint_model.evaluate.evaluate, resamples=20))
+    monkeypatch.setattr(
+        glint_model.evaluation.evaluate, "evaluate", partial(glint_model.evaluation.evaluate.evaluate, resamples=20)
+    )
 
 
 @pytest.fixture

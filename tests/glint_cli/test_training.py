@@ -72,9 +72,9 @@ def _replace_label(shard: Path) -> None:
 
     path = shard / "metadata.csv"
     lines = path.read_text().splitlines()
-    cells = lines[3].split(",")
-    cells[7] = "nan"
-    path.write_text("\n".join([*lines[:3], ",".join(cells), *lines[4:]]) + "\n")
+    conditions = lines[3].split(",")
+    conditions[7] = "nan"
+    path.write_text("\n".join([*lines[:3], ",".join(conditions), *lines[4:]]) + "\n")
     success = json.loads((shard / "_SUCCESS.json").read_text())
     success["sha256"]["metadata.csv"] = hashlib.sha256(path.read_bytes()).hexdigest()
     (shard / "_SUCCESS.json").write_text(json.dumps(success))

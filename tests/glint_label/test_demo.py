@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glint_label.demo import run_demo
-from glint_label.summary import summarise
+from glint_label.manifest.inspect import summarise
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 # Labels are made of logarithms and exponentials, whose last bit depends on the processor: numbers with a fraction may
@@ -40,7 +40,7 @@ def test_the_committed_example_is_what_the_demo_writes(demo):
 
 def test_the_demo_says_where_its_labels_come_from(demo):
     run = json.loads((demo.report.out / "run.json").read_text())
-    assert run["config"]["ratings"] == "shipped label model"
+    assert run["config"]["ratings"] == "packaged label model"
     assert "model of human ratings" in run["ratings_note"]
     card = (demo.report.out / "README.md").read_text()
     assert run["ratings_note"] in card
@@ -54,7 +54,7 @@ def test_the_demo_is_whole_and_flags_its_stereo_pair(demo):
     figures = summarise(demo.report.out)
     assert figures["problems"] == []
     assert figures["references"] == 9
-    same = {row["ref_file_name"]: row["of"] for row in figures["near_duplicates"]}
+    same = {row["reference"]: row["of"] for row in figures["near_duplicates"]}
     assert same == {"motorcycle_right.png": "motorcycle_left.png"}
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glint_label.config import BuildConfig
+from glint_label.build.config import BuildConfig
+from glint_label.build.pipeline import build
 from glint_label.distortions import distort
 from glint_label.errors import InputError
 from glint_label.images import read_photo
 from glint_label.manifest import read_manifest
-from glint_label.pipeline import build
+from glint_label.manifest.inspect import summarise
 from glint_label.render import Selection, render_build
 from glint_label.sources.kadid10k import DISTORTIONS
-from glint_label.summary import summarise
 from tests.conftest import save_photos, save_rated
 
 
@@ -49,10 +49,10 @@ def pixel_files(out: Path) -> dict[str, bytes]:
 def test_every_file_is_what_its_row_says(config, built):
     rows = read_manifest(built)
     assert len(rows) == 250
-    photos = {name: read_photo(config.refs / name).pixels for name in rows["ref_file_name"].unique()}
+    photos = {name: read_photo(config.refs / name).pixels for name in rows["reference"].unique()}
     for row in rows.itertuples():
         pixels = read_photo(built / "shards" / "00000" / row.file_name).pixels
-        wanted = distort(photos[row.ref_file_name], row.dist_name, row.dist_level, seed=row.seed)
+        wanted = distort(photos[row.reference], row.dist_name, row.dist_level, seed=row.seed)
         np.testing.assert_array_equal(pixels, wanted, err_msg=f"{row.dist_name} {row.dist_level}")
     assert summarise(built)["problems"] == []
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from glint_label.config import BuildConfig
-from glint_label.pipeline import build
-from glint_model.config import GlintConfig
-from glint_model.settings import PRESETS, TrainConfig
+from glint_label.build.config import BuildConfig
+from glint_label.build.pipeline import build
+from glint_model.network.config import GlintConfig
+from glint_model.training.settings import PRESETS, TrainConfig
 from tests.conftest import save_photos, save_rated
 
 # A head count of 3 divides the width.

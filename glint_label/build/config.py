@@ -1,0 +1,114 @@
+"""The settings of a build, and those of them that determine the output's bytes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from glint_label.settings import settings
+
+if TYPE_CHECKING:
+    from glint_label.duplicates.watched import Watched
+    from glint_label.sources import Source
+
+IMAGES = ("none", "png", "webp")
+
+
+@settings
+class BuildConfig:
+    """Everything `glint-label build` can be told.
+
+    `out`, `workers` and `device` do not change the output and are not part of its hash.
+
+    Raises:
+        UsageError: A name or number that does not exist or does not fit.
+    """
+
+    refs: Path
+    out: Path
+    source: str = "kadid10k"
+    source_dir: Path | None = None
+    allow_missing_anchors: bool = False
+    exclude_anchors: tuple[str, ...] = ()
+    exclude_near: Path | None = None
+    mos_range: tuple[float, float] | None = None
+    embedder: str = "clip"
+    clip_model: str = "ViT-B-32:laion2b_s34b_b79k"
+    clip_weights: Path | None = None
+    resnet_weights: Path | None = None
+    transfer: str = "gp"
+    k: Annotated[int, Field(ge=1)] = 10
+    min_similarity: float | None = None
+    images: Literal["none", "png", "webp"] = "none"
+    seed: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1)] | None = None
+    max_failures: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0)] = 1
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check names before any work."""
+        from glint_label.embed import check_embedder_name
+        from glint_label.sources import check_source_name
+        from glint_label.transfer import make_transfer
+
+        check_source_name(self.source)
+        check_embedder_name(self.embedder)
+        make_transfer(self.transfer, self.k)
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the pixel files; PNG where there are none yet."""
+        return ".webp" if self.images == "webp" else ".png"
+
+
+def settings_of(
+    config: BuildConfig,
+    references: Sequence[str],
+    source: "Source",
+    embedder: dict[str, Any],
+    near_duplicate: float,
+    watched: "Sequence[Watched]" = (),
+    packaged: bool = False,
+    features: str | None = None,
+) -> dict[str, Any]:
+    """List what determines the output's bytes: the hashed part of a build.
+
+    Args:
+        config: As asked for.
+        references: Names of the photos.
+        source: Its ratings and anchors are hashed.
+        embedder: The embedder's own description, weights' hash included.
+        near_duplicate: Its threshold.
+        watched: DuplicateKeys that references are compared with; hashed.
+        packaged: Whether the source is the packaged label model.
+        features: Versions of what the full-reference features depend on, for transfers that use them.
+    """
+    from glint_label.duplicates.perceptual_hash import PERHAPS_SAME_PICTURE, SAME_PICTURE
+    from glint_label.duplicates.watched import describe_watched
+    from glint_label.files import sha256_of
+
+    listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
+    anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
+    return {
+        "source": config.source,
+        "ratings": "packaged label model" if packaged else "dataset",
+        "ratings_sha256": sha256_of(source.label_file),
+        "anchors_sha256": hashlib.sha256(anchors.encode()).hexdigest(),
+        "allow_missing_anchors": config.allow_missing_anchors,
+        "exclude_anchors": list(config.exclude_anchors),
+        **describe_watched(watched),
+        "near_duplicate": {"similarity": near_duplicate, "bits": [SAME_PICTURE, PERHAPS_SAME_PICTURE]},
+        "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
+        "embedder": json.loads(json.dumps(embedder)),
+        "transfer": config.transfer,
+        "features": features,
+        "k": config.k,
+        "min_similarity": None if config.min_similarity is None else float(config.min_similarity),
+        "images": config.images,
+        "seed": config.seed,
+        "references": {"count": len(references), "names_sha256": listing},
+    }

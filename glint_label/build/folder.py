@@ -1,0 +1,149 @@
+"""The folder of a build: whose it is, what was asked for, every call that wrote into it."""
+
+import json
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from glint_label.build.plan import Plan
+from glint_label.embed import read_embedded
+from glint_label.errors import StateError
+from glint_label.files import (
+    BUILD,
+    RUN_FILE,
+    check_kind,
+    delete_own,
+    lock_folder,
+    remove_temporaries,
+    sha256_of,
+    write_atomic,
+)
+from glint_label.manifest import read_run, shard_folder
+from glint_label.provenance import versions
+from glint_label.render import check_codecs
+from glint_label.settings import differences
+
+_SHARD = r"shards/\d{5}"
+OWN_FILES = (
+    r"README\.md",
+    r"run\.json",
+    r"audit\.json",
+    r"label_schema\.json",
+    r"references\.csv",
+    rf"{_SHARD}/(metadata\.csv|references\.csv|failed\.csv|embeddings\.npz|features\.npz|_SUCCESS\.json)",
+    rf"{_SHARD}/[0-9a-f]{{16}}_\d\d_\d\.(png|webp)",
+    r"anchors/embeddings\.npz",
+    rf"watched/{_SHARD}/embeddings\.npz",
+)
+
+
+class BuildRun:
+    """run.json of a build that is being written."""
+
+    def __init__(self, plan: Plan, calls: list[dict[str, Any]], command: Sequence[str]) -> None:
+        self._plan = plan
+        self._started = time.monotonic()
+        self._call: dict[str, Any] = {
+            "command": shlex.join(command),
+            "started": _now(),
+            "versions": versions(),
+        }
+        self._calls = [*calls, self._call]
+        self._write("running")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of this call."""
+        return time.monotonic() - self._started
+
+    def close(self, counts: dict[str, int], failures: dict[str, int], anchor_similarity: dict[str, float]) -> None:
+        """Say that the build is complete, and what it holds."""
+        self._call |= {"finished": _now(), "wall_seconds": round(self.seconds, 1)}
+        self._write("complete", counts=counts, failures=failures, anchor_similarity=anchor_similarity)
+
+    def _write(self, status: str, **results: Any) -> None:
+        plan, config, source = self._plan, self._plan.config, self._plan.source
+        run = {
+            "kind": BUILD,
+            "status": status,
+            "refs": str(plan.refs),
+            "source_dir": None if plan.packaged else str(source.root.resolve()),
+            "config": plan.settings,
+            "config_sha256": plan.digest,
+            "seed": config.seed,
+            "mos_range": list(source.mos_range),
+            "anchors": len(source.anchors),
+            "missing_anchors": list(source.missing_anchors),
+            "distortions_left_out": list(plan.left_out),
+            "ratings_note": source.note,
+            "licences": {
+                "ratings": source.licence,
+                "ratings_citation": source.citation,
+                "references": "those of your photos: this program does not know them",
+            },
+            "calls": self._calls,
+            **results,
+        }
+        write_atomic(config.out / RUN_FILE, json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def open_build(plan: Plan, *, overwrite: bool, strict: bool, command: Sequence[str]) -> Iterator[BuildRun]:
+    """Lock the folder of a build, clear up after a killed call, and write run.json.
+
+    Args:
+        plan: The build.
+        overwrite: Delete an earlier build there first.
+        strict: Refuse to go on with other image codecs than those of earlier calls.
+        command: The command line, for run.json.
+
+    Raises:
+        StateError: The folder holds something else, or a build with other settings or other photos.
+    """
+    out = plan.config.out
+    with lock_folder(out):
+        calls: list[dict[str, Any]] = []
+        if check_kind(out, BUILD):
+            if overwrite:
+                delete_own(out, OWN_FILES)
+            else:
+                earlier = read_run(out)
+                _check_settings(plan, earlier)
+                check_codecs(out, earlier, strict)
+                calls = earlier["calls"]
+        remove_temporaries(out)
+        yield BuildRun(plan, calls, command)
+
+
+def _check_settings(plan: Plan, earlier: dict[str, Any]) -> None:
+    """Refuse to go on with other settings, or with other photos of the same names.
+
+    Raises:
+        StateError: Says which settings differ, or which photo.
+    """
+    out = plan.config.out
+    if changes := differences(earlier["config"], plan.settings):
+        raise StateError(
+            f"{out}: was made with other settings ({'; '.join(changes)}); "
+            "choose another --out, or start again with --overwrite"
+        )
+    if earlier["refs"] == str(plan.refs):
+        return
+    for shard in plan.shards:
+        try:
+            photos = read_embedded(shard_folder(out, shard.number) / "embeddings.npz")
+        except StateError:
+            continue  # it will be measured again anyway
+        for name, sha256 in zip(photos.names, photos.sha256, strict=True):
+            if not (plan.refs / name).is_file() or sha256_of(plan.refs / name) != sha256:
+                raise StateError(
+                    f"{plan.refs / name}: is not the photo that {out} was made with (its sha256 differs); "
+                    "pass the same photos with --refs, or start again with --overwrite"
+                )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

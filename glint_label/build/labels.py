@@ -1,0 +1,207 @@
+"""The labels of a build: vectors and features in, rows out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.build.fit import FitSource
+from glint_label.build.groups import GroupedShard, group_contents
+from glint_label.build.photos import MeasureWatched
+from glint_label.build.plan import Plan
+from glint_label.build.stage import Stage
+from glint_label.embed import EmbeddedPhotos
+from glint_label.engines import run_tasks
+from glint_label.files import write_atomic
+from glint_label.manifest import (
+    METADATA_COLUMNS,
+    REFERENCES_COLUMNS,
+    ShardCounts,
+    format_csv,
+    format_list,
+    format_numbers,
+    pixel_name,
+    read_record,
+    recipe_seeds,
+    reference_id,
+    shard_folder,
+)
+from glint_label.manifest.shards import LABELLED, MEASURED
+from glint_label.progress import MakeProgress
+from glint_label.sources import Condition
+from glint_label.sources.kadid10k import NUMBERS
+from glint_label.transfer import Labels, Transfer
+from glint_label.transfer.neighbours import AnchorIndex
+
+
+class LabelShards(Stage):
+    """shards/N/metadata.csv and references.csv: neighbours, labels, splits.
+
+    Args:
+        plan: The build.
+        fit: Gives the fitted source.
+        watched: Gives the pictures that references are compared with.
+        progress: Makes the progress bar.
+    """
+
+    def __init__(self, plan: Plan, fit: FitSource, watched: MeasureWatched, progress: MakeProgress) -> None:
+        self._plan = plan
+        self._fit = fit
+        self._watched = watched
+        self._progress = progress
+        self._fresh: dict[int, ShardCounts] = {}  # labelled by this call
+
+    def missing(self) -> Sequence[int]:
+        """Number the shards whose tables are missing, damaged, or of other photos."""
+        return [shard.number for shard in self._plan.shards if self.counts(shard.number) is None]
+
+    def make(self, missing: Sequence[int]) -> None:
+        """Label them."""
+        plan, config, fitted = self._plan, self._plan.config, self._fit.fitted
+        anchors = fitted.anchors
+        task = LabelTask(
+            out=config.out,
+            anchors=anchors.names,
+            anchor_vectors=plan.embedder.normalise(anchors.vectors, anchors.vectors),
+            conditions=plan.conditions,
+            mean_score=fitted.mean_score,
+            mos_range=plan.source.mos_range,
+            transfer=fitted.transfer,
+            k=config.k,
+            min_similarity=config.min_similarity,
+            seed=config.seed,
+            suffix=config.suffix,
+        )
+        groups = group_contents(plan, anchors, self._watched.photos(), missing)
+        sizes = {number: len(plan.shards[number].names) for number in missing}
+        total = len(plan.names)
+        with run_tasks(
+            task,
+            groups,
+            config.workers,
+            self._progress,
+            "labels",
+            total,
+            total - sum(sizes.values()),
+            lambda group, _: sizes[group.number],
+        ) as results:
+            for group, counts in results:
+                self._fresh[group.number] = counts
+
+    def counts(self, number: int) -> ShardCounts | None:
+        """Tell what a shard holds; None where it is to be labelled."""
+        if number in self._fresh:
+            return self._fresh[number]
+        folder = shard_folder(self._plan.config.out, number)
+        record = read_record(folder)
+        if record is None or record.config_sha256 != self._plan.digest:
+            return None
+        return None if record.broken(folder, (*LABELLED, *MEASURED), hashed=True) else record.counts
+
+    def forget(self) -> None:
+        """Label all shards again: photos were lost."""
+        self._fresh.clear()
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """The workers' part: find neighbours, transfer, write the shard's tables.
+
+    Attributes:
+        out: The build's folder.
+        anchors: Names.
+        anchor_vectors: (anchors, d) float32, unit length.
+        conditions: (distortion, level) of each label of a reference.
+        mean_score: Mean of the conditions' mean ratings, which mos_offset is counted from.
+        mos_range: Labels are kept inside.
+        transfer: Fitted.
+        k: Neighbours listed.
+        min_similarity: References whose nearest anchor is less similar get no labels.
+        seed: The build's.
+        suffix: Ending of the pixel files.
+    """
+
+    out: Path
+    anchors: Sequence[str]
+    anchor_vectors: NDArray[np.float32]
+    conditions: Sequence[Condition]
+    mean_score: float
+    mos_range: tuple[float, float]
+    transfer: Transfer
+    k: int
+    min_similarity: float | None
+    seed: int
+    suffix: str
+
+    @cached_property
+    def _index(self) -> AnchorIndex:
+        return AnchorIndex(self.anchor_vectors)
+
+    def __call__(self, group: GroupedShard) -> ShardCounts:
+        """Label one shard and write its tables."""
+        folder = shard_folder(self.out, group.number)
+        measured = group.photos
+        nearest, similarities = self._index.nearest(group.vectors, self.k)
+        labels = self.transfer.label(group.vectors, group.features if self.transfer.uses_features else None)
+        lowest = -np.inf if self.min_similarity is None else self.min_similarity
+        kept = [bool(best >= lowest) and not out for best, out in zip(similarities[:, 0], group.excluded, strict=True)]
+        references = self._reference_rows(measured, group, nearest, similarities, labels, kept)
+        write_atomic(folder / "references.csv", format_csv(REFERENCES_COLUMNS, references))
+        rows = []
+        for index, name in enumerate(measured.names):
+            if kept[index]:
+                anchor = self.anchors[nearest[index, 0]]
+                rows += self._rows(name, labels, index, anchor, similarities[index, 0], group.splits[index])
+        write_atomic(folder / "metadata.csv", format_csv(METADATA_COLUMNS, rows))
+        excluded = sum(group.excluded)
+        abstained = kept.count(False) - excluded
+        return ShardCounts(len(measured.names), abstained, excluded, group.failed, len(rows))
+
+    def _rows(
+        self, name: str, labels: Labels, index: int, anchor: str, similarity: np.float32, split: str
+    ) -> list[tuple[object, ...]]:
+        identity = reference_id(name)
+        seeds = recipe_seeds(name, self.seed, self.conditions)
+        mos = [f"{score:.4f}" for score in np.clip(labels.mos[index], *self.mos_range).tolist()]
+        error = [f"{deviation:.4f}" for deviation in labels.mos_error[index].tolist()]
+        (alike,) = format_numbers([float(similarity)])
+        rows: list[tuple[object, ...]] = []
+        for (distortion, level), seed, score, deviation in zip(self.conditions, seeds, mos, error, strict=True):
+            file_name = pixel_name(identity, distortion, level, self.suffix)
+            recipe = (NUMBERS[distortion], distortion, level, seed)
+            rows.append((file_name, name, identity, *recipe, score, deviation, anchor, alike, split))
+        return rows
+
+    def _reference_rows(
+        self,
+        measured: EmbeddedPhotos,
+        group: GroupedShard,
+        nearest: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+        labels: Labels,
+        kept: Sequence[bool],
+    ) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = []
+        for index, name in enumerate(measured.names):
+            offset = float(np.clip(labels.mos[index], *self.mos_range).mean()) - self.mean_score
+            weights = labels.weights[index, nearest[index]].tolist() if kept[index] else []
+            rows.append(
+                (
+                    reference_id(name),
+                    name,
+                    measured.sha256[index],
+                    *measured.sizes[index].tolist(),
+                    group.number,
+                    json.dumps([self.anchors[anchor] for anchor in nearest[index]], ensure_ascii=False),
+                    format_list(similarities[index].tolist()),
+                    format_list(weights),
+                    format_numbers([offset])[0] if kept[index] else "",
+                    group.splits[index] if kept[index] else "",
+                    group.near_duplicates[index],
+                )
+            )
+        return rows

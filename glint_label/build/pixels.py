@@ -1,0 +1,105 @@
+"""The last stage of a shard: its pixels, where they are asked for, and the record that says it is done."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from glint_label.build.labels import LabelShards
+from glint_label.build.photos import MeasurePhotos
+from glint_label.build.plan import Plan
+from glint_label.build.stage import Stage
+from glint_label.engines import run_tasks
+from glint_label.manifest import REFERENCES_COLUMNS, FileFacts, read_record, read_rows, shard_folder, write_record
+from glint_label.manifest.tables import read_metadata
+from glint_label.progress import MakeProgress
+from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
+
+
+class FinishShards(Stage):
+    """shards/N/*.png and _SUCCESS.json.
+
+    Args:
+        plan: The build.
+        photos: Is told of photos that have vanished or changed since they were measured.
+        labels: Knows what each shard holds.
+        progress: Makes the progress bar.
+    """
+
+    def __init__(self, plan: Plan, photos: MeasurePhotos, labels: LabelShards, progress: MakeProgress) -> None:
+        self._plan = plan
+        self._photos = photos
+        self._labels = labels
+        self._progress = progress
+
+    def missing(self) -> Sequence[int]:
+        """Number the shards that are not whole."""
+        return [shard.number for shard in self._plan.shards if not self._is_done(shard.number)]
+
+    def make(self, missing: Sequence[int]) -> None:
+        """Render them and mark each as done when its last image is."""
+        tasks: list[tuple[int, RenderTask]] = []
+        waiting = dict.fromkeys(missing, 0)
+        if self._plan.config.images != "none":
+            tasks = [(number, task) for number in missing for task in self._tasks(number)]
+        for number, _ in tasks:
+            waiting[number] += 1
+        for number in [number for number, left in waiting.items() if not left]:
+            self._finish(number, {})
+        pixels: dict[int, dict[str, FileFacts]] = {number: {} for number in missing}
+        lost: dict[str, tuple[str, str]] = {}
+        total = sum(len(task.recipes) for _, task in tasks)
+        with run_tasks(
+            _render,
+            tasks,
+            self._plan.config.workers,
+            self._progress,
+            "pixels",
+            total,
+            0,
+            lambda item, _: len(item[1].recipes),
+        ) as results:
+            for (number, task), made in results:
+                if made.failure is not None:
+                    lost[task.reference] = made.failure
+                    continue
+                files = {**made.written, **{path: FileFacts.of(path) for path in made.present}}
+                pixels[number] |= {path.name: facts for path, facts in files.items()}
+                waiting[number] -= 1
+                if not waiting[number]:
+                    self._finish(number, pixels.pop(number))
+        if lost:
+            self._drop(lost, [task for _, task in tasks])
+
+    def _is_done(self, number: int) -> bool:
+        folder = shard_folder(self._plan.config.out, number)
+        record = read_record(folder)
+        if record is None or record.config_sha256 != self._plan.digest:
+            return False
+        return not record.broken(folder)
+
+    def _tasks(self, number: int) -> list[RenderTask]:
+        folder = shard_folder(self._plan.config.out, number)
+        if (record := read_record(folder)) is not None:
+            for name in record.broken(folder):  # cut pixels are made anew; whole ones stay
+                if Path(name).suffix == self._plan.config.suffix:
+                    (folder / name).unlink(missing_ok=True)
+        rows = read_metadata(folder / "metadata.csv")
+        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        return list(render_tasks(folder, rows, references, self._plan.refs))
+
+    def _finish(self, number: int, pixels: dict[str, FileFacts]) -> None:
+        counts = self._labels.counts(number)
+        if counts is not None:
+            write_record(shard_folder(self._plan.config.out, number), self._plan.digest, counts, pixels)
+
+    def _drop(self, lost: dict[str, tuple[str, str]], tasks: Sequence[RenderTask]) -> None:
+        """Take lost photos out, with what was rendered of them, and let everything be labelled without them."""
+        for task in tasks:
+            if task.reference in lost:
+                for file, *_ in task.recipes:
+                    file.unlink(missing_ok=True)
+        self._photos.drop(lost)
+        self._labels.forget()
+
+
+def _render(item: tuple[int, RenderTask]) -> Rendered:
+    return render_reference(item[1])

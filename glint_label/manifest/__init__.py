@@ -1,0 +1,72 @@
+"""The format of a build: columns, recipes and their seeds, shards, reading. manifests/README.md explains it.
+
+Tables are read by header name, never by position, and every file that is read is checked against its hash.
+"""
+
+from glint_label.manifest.reading import (
+    digest_of,
+    finished_shards,
+    iterate_shards,
+    read_audit,
+    read_manifest,
+    read_run,
+    read_shard,
+)
+from glint_label.manifest.recipes import (
+    anchor_seeds,
+    pixel_name,
+    pixel_path,
+    recipe_seeds,
+    reference_id,
+    reference_path,
+    split_of,
+)
+from glint_label.manifest.schema import FAILED_COLUMNS, METADATA_COLUMNS, REFERENCES_COLUMNS, schema
+from glint_label.manifest.shards import (
+    FileFacts,
+    Shard,
+    ShardCounts,
+    ShardRecord,
+    count_shards,
+    cut_shards,
+    read_record,
+    shard_folder,
+    shard_folders,
+    write_record,
+)
+from glint_label.manifest.tables import format_csv, format_list, format_numbers, read_rows
+
+__all__ = [
+    "FAILED_COLUMNS",
+    "METADATA_COLUMNS",
+    "REFERENCES_COLUMNS",
+    "FileFacts",
+    "Shard",
+    "ShardCounts",
+    "ShardRecord",
+    "anchor_seeds",
+    "count_shards",
+    "cut_shards",
+    "digest_of",
+    "finished_shards",
+    "format_csv",
+    "format_list",
+    "format_numbers",
+    "iterate_shards",
+    "pixel_name",
+    "pixel_path",
+    "read_audit",
+    "read_manifest",
+    "read_record",
+    "read_rows",
+    "read_run",
+    "read_shard",
+    "recipe_seeds",
+    "reference_id",
+    "reference_path",
+    "schema",
+    "shard_folder",
+    "shard_folders",
+    "split_of",
+    "write_record",
+]

@@ -1,0 +1,128 @@
+"""Reading a build: every file that is read is checked against the hash that was written with it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from glint_label.errors import InputError, StateError
+from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of
+from glint_label.manifest.schema import REFERENCES_COLUMNS
+from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
+from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+
+
+def digest_of(settings: dict[str, Any]) -> str:
+    """Hash the settings of a build; hex."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """Read a build's run.json.
+
+    Raises:
+        InputError: The folder is not a build; the error says what it is.
+        StateError: run.json is damaged, or its settings have been edited.
+    """
+    if kind_of(out) != BUILD:
+        raise InputError(f"{out}: {describe_folder(out)}, so it is not the output of `glint-label build`")
+    path = out / RUN_FILE
+    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if digest_of(run.get("config", {})) != run.get("config_sha256"):
+        raise StateError(f"{path}: its settings have been edited since the build (their hash differs); restore it")
+    return run
+
+
+def read_audit(out: Path) -> dict[str, Any] | None:
+    """Read a build's audit.json; None where there is none.
+
+    Raises:
+        StateError: It is damaged.
+    """
+    path = out / "audit.json"
+    if not path.is_file():
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: damaged ({error}); {REPAIR}") from error
+    return report
+
+
+@dataclass(frozen=True)
+class ShardTables:
+    """The tables of a finished shard, whole and as they were written.
+
+    Attributes:
+        folder: Of the shard.
+        number: Of the shard.
+        config_sha256: Hash of the settings that made it.
+        metadata: Its rows, typed.
+        references: The rows of its references.csv, as text.
+        sha256: Hash of both, hex.
+    """
+
+    folder: Path
+    number: int
+    config_sha256: str
+    metadata: pd.DataFrame
+    references: list[dict[str, str]]
+    sha256: str
+
+
+def read_shard(out: Path, number: int) -> ShardTables:
+    """Read a finished shard's tables.
+
+    Raises:
+        StateError: The shard is not finished, or a table is missing, edited or malformed.
+    """
+    folder = shard_folder(out, number)
+    record = read_record(folder)
+    if record is None:
+        state = "damaged" if (folder / SUCCESS).is_file() else "is missing"
+        raise StateError(f"{folder / SUCCESS}: {state}; {REPAIR}")
+    for name in record.broken(folder, LABELLED, hashed=True):
+        state = "has changed since it was built (its sha256 differs)" if (folder / name).is_file() else "is missing"
+        raise StateError(f"{folder / name}: {state}; {REPAIR}")
+    digest = hashlib.sha256("".join(record.files[name].sha256 for name in LABELLED).encode()).hexdigest()
+    metadata = read_metadata(folder / "metadata.csv")
+    references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+    return ShardTables(folder, number, record.config_sha256, metadata, references, digest)
+
+
+def finished_shards(out: Path, run: dict[str, Any]) -> list[int]:
+    """Number the shards of a build that are finished.
+
+    Args:
+        out: The build.
+        run: Its run.json.
+    """
+    expected = range(count_shards(int(run["config"]["references"]["count"])))
+    return [number for number in expected if (shard_folder(out, number) / SUCCESS).is_file()]
+
+
+def iterate_shards(out: Path) -> Iterator[ShardTables]:
+    """Yield the tables of each finished shard; memory holds one shard at a time."""
+    for number in finished_shards(out, read_run(out)):
+        yield read_shard(out, number)
+
+
+def read_manifest(out: Path | str) -> pd.DataFrame:
+    """Read a whole build's rows, with the column `shard` added.
+
+    Args:
+        out: The folder that `glint-label build` made.
+
+    Raises:
+        InputError: The folder is not a build, or has no finished shard.
+        StateError: A shard is damaged.
+    """
+    root = Path(out)
+    tables = [shard.metadata.assign(shard=shard.number) for shard in iterate_shards(root)]
+    if not tables:
+        raise InputError(f"{root}: has no finished shard yet; run the same build command again to go on")
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,67 @@
+"""Tables as text: UTF-8 CSV with LF, header and RFC 4180 quoting, numbers with four decimals."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from glint_label.errors import StateError
+from glint_label.manifest.schema import METADATA_COLUMNS
+
+REPAIR = "run the same build command again to repair it"
+
+
+def format_numbers(values: Iterable[float]) -> list[str]:
+    """Write numbers with four decimals; minus zero becomes zero."""
+    return [f"{value:.4f}" if value <= -0.00005 or value >= 0.00005 else "0.0000" for value in values]
+
+
+def format_list(values: Iterable[float]) -> str:
+    """Write a JSON list of numbers with four decimals."""
+    return f"[{', '.join(format_numbers(values))}]"
+
+
+def format_csv(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a CSV text: header, minimal quoting, LF."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a small table by header name, as text.
+
+    Raises:
+        StateError: The file is missing or cut, or lacks a column.
+    """
+    wanted = list(columns)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            absent = [column for column in wanted if column not in (reader.fieldnames or [])]
+            if absent:
+                raise StateError(f"{path}: has no column {absent[0]!r}; {REPAIR}")
+            rows = [{column: row[column] for column in wanted} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StateError(f"{path}: cannot be read ({error}); {REPAIR}") from error
+    if any(value is None for row in rows for value in row.values()):
+        raise StateError(f"{path}: a line lacks values; {REPAIR}")
+    return rows
+
+
+def read_metadata(path: Path) -> pd.DataFrame:
+    """Read a metadata.csv with the column types of the schema.
+
+    Raises:
+        StateError: It is missing or malformed.
+    """
+    types = {name: kind for name, (kind, _, _) in METADATA_COLUMNS.items()}
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(types), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: cannot be read ({error}); {REPAIR}") from error
+    return table[list(types)]

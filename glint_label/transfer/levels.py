@@ -1,0 +1,43 @@
+"""Order of levels: where a source's means fall (or rise) with the level, every photo's labels do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.sources import Condition
+
+Floats = NDArray[np.float64]
+
+
+def keep_order(mos: Floats, means: Floats, conditions: Sequence[Condition]) -> Floats:
+    """Replace labels that break the order of levels by the nearest ones that keep it, in least squares.
+
+    Args:
+        mos: (n, conditions) labels.
+        means: (conditions,), the source's mean scores, which say whether a distortion is ordered, and which way.
+        conditions: (distortion, level) of each column.
+    """
+    ordered = mos.copy()
+    for name in dict.fromkeys(name for name, _ in conditions):
+        columns = sorted((level, column) for column, (other, level) in enumerate(conditions) if other == name)
+        indices = [column for _, column in columns]
+        steps = np.diff(means[indices])
+        if len(steps) and (steps <= 0).all():
+            ordered[:, indices] = -_rising(-mos[:, indices])
+        elif len(steps) and (steps >= 0).all():
+            ordered[:, indices] = _rising(mos[:, indices])
+    return ordered
+
+
+def _rising(values: Floats) -> Floats:
+    """Isotonic regression of each row: the largest, over starts, of the smallest, over ends, mean of a run."""
+    levels = values.shape[1]
+    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    result = np.full_like(values, -np.inf)
+    for start in range(levels):
+        smallest = np.full(len(values), np.inf)
+        for end in reversed(range(start, levels)):
+            smallest = np.minimum(smallest, (sums[:, end + 1] - sums[:, start]) / (end + 1 - start))
+            result[:, end] = np.maximum(result[:, end], smallest)
+    return result

@@ -1,0 +1,223 @@
+"""Full-reference features: how much of a distortion shows on this very photo, compared with its distorted version.
+
+Content says which anchors a photo resembles; these features say what the distortion did to it. They follow published
+full-reference measures: SSIM and its two parts (Wang et al., IEEE TIP 2004), GMSD (Xue et al., IEEE TIP 2014), VIF
+(Sheikh and Bovik, IEEE TIP 2006), error against local contrast for masking, and differences of CIE L*a*b*.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from glint_label.distortions import distort, find, prepare
+from glint_label.distortions.color_spaces import rgb_to_lab
+from glint_label.sources import Condition
+
+VERSION = 1  # raise it with every change that gives some photo other features
+# Height and width, pixels: what KADID-10k's raters saw at once, and a bound on the cost of a photo.
+WINDOW = (384, 512)
+SLOW = frozenset(
+    {"denoise"}
+)  # one takes a third of a second: a photo would take twice as long for 4 % of its conditions
+
+_SCALES = 3  # each half the size of the one before
+_PER_SCALE = (
+    "luminance",
+    "structure",
+    "ssim",
+    "ssim_worst_tenth",
+    "vif",
+    "gradient_similarity",
+    "gradient_deviation",
+    "gradient_ratio",
+    "gradient_lost",
+    "gradient_gained",
+    "error",
+    "masked_error",
+    "masked_error_worst_tenth",
+    "error_on_flat",
+)
+_WHOLE = (
+    "color_difference",
+    "chroma_difference",
+    "color_noise",
+    "chroma_ratio",
+    "shift_a",
+    "shift_b",
+    "chroma",
+    "chroma_similarity",
+    "shift_lightness",
+    "contrast_ratio",
+    "contrast",
+    "lightness",
+    "near_white_gained",
+    "near_black_gained",
+    "near_white",
+    "near_black",
+    "unchanged",
+    "much_changed",
+)
+FEATURES = (*(f"{name}_{scale}" for scale in range(_SCALES) for name in _PER_SCALE), *_WHOLE)
+
+Plane = NDArray[np.float32]
+
+
+def measure_features(
+    pixels: NDArray[np.uint8], conditions: Sequence[Condition], seeds: Sequence[int]
+) -> NDArray[np.float16]:
+    """Distort the middle of a photo in every way and measure what changed.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB. Of a photo larger than WINDOW (turned, for an upright one) the middle is taken.
+        conditions: (distortion, level) pairs that can be made here.
+        seeds: Of the recipe, one a condition.
+
+    Returns:
+        (conditions, features) in the order of FEATURES; NaN in rows of distortions in SLOW.
+    """
+    window = _middle(pixels)
+    prepared = prepare(window)
+    reference = _Views(window)
+    features = np.full((len(conditions), len(FEATURES)), np.nan, dtype=np.float16)
+    for row, (name, level), seed in zip(features, conditions, seeds, strict=True):
+        if name not in SLOW:
+            row[:] = compare(reference, _Views(distort(prepared, find(name), level, seed=seed)))
+    return features
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    tall, wide = WINDOW if width >= height else WINDOW[::-1]
+    top, left = max(0, (height - tall) // 2), max(0, (width - wide) // 2)
+    return pixels[top : top + tall, left : left + wide]
+
+
+@dataclass
+class _Scale:
+    """Luma (0..100) at one scale, and its moments in a Gaussian window of 1.5 pixels."""
+
+    luma: Plane
+
+    @cached_property
+    def mean(self) -> Plane:
+        return _blur(self.luma)
+
+    @cached_property
+    def variance(self) -> Plane:
+        return np.maximum(_blur(self.luma * self.luma) - self.mean * self.mean, 0)
+
+    @cached_property
+    def gradient(self) -> Plane:
+        across, down = np.zeros_like(self.luma), np.zeros_like(self.luma)
+        across[:, 1:-1] = (self.luma[:, 2:] - self.luma[:, :-2]) / 2
+        down[1:-1] = (self.luma[2:] - self.luma[:-2]) / 2
+        return np.sqrt(across * across + down * down)
+
+
+class _Views:
+    """An image as luma at every scale, and as CIE L*a*b* at half its size."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        rgb = pixels.astype(np.float32)
+        luma = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32) * np.float32(100 / 255)
+        self.scales = [_Scale(luma)]
+        while len(self.scales) < _SCALES:
+            self.scales.append(_Scale(_halve(self.scales[-1].luma)))
+        half = torch.from_numpy(_halve(rgb).transpose(2, 0, 1)[None] / 255)
+        self.lab: Plane = rgb_to_lab(half)[0].numpy()
+        self.chroma: Plane = np.hypot(self.lab[1], self.lab[2])
+
+
+def compare(reference: _Views, distorted: _Views) -> NDArray[np.float64]:
+    """Compare two views of the same size; one number a feature."""
+    numbers: list[float] = []
+    for before, after in zip(reference.scales, distorted.scales, strict=True):
+        numbers += _compare_scale(before, after)
+    return np.array(numbers + _compare_colors(reference, distorted), dtype=np.float64)
+
+
+def _compare_scale(before: _Scale, after: _Scale) -> list[float]:
+    covariance = _blur(before.luma * after.luma) - before.mean * after.mean
+    luminance = (2 * before.mean * after.mean + 1) / (before.mean**2 + after.mean**2 + 1)
+    structure = (2 * covariance + 9) / (before.variance + after.variance + 9)
+    ssim = luminance * structure
+    gain = np.clip(covariance / (before.variance + _TINY), 0, 10)
+    noise = np.maximum(after.variance - gain * covariance, _TINY)
+    information = np.log1p(gain * gain * before.variance / (noise + 0.5)).sum()
+    gradients = (2 * before.gradient * after.gradient + 2) / (before.gradient**2 + after.gradient**2 + 2)
+    change = after.gradient - before.gradient
+    strength = float(before.gradient.mean()) + 0.05
+    error = after.luma - before.luma
+    local_error = np.sqrt(np.maximum(before.variance + after.variance - 2 * covariance, 0))
+    masked = local_error / (np.sqrt(before.variance) + 1)
+    flatness = 1 / (before.variance + 1)
+    return [
+        _log(1 - luminance.mean()),
+        _log(1 - structure.mean()),
+        _log(1 - ssim.mean()),
+        float(1 - np.percentile(ssim[::2, ::2], 10)),
+        float(information / (np.log1p(before.variance / 0.5).sum() + _TINY)),
+        _log(1 - gradients.mean()),
+        float(gradients.std()),
+        float(np.log((after.gradient.mean() + 0.05) / strength)),
+        float(np.minimum(change, 0).mean() / strength),
+        float(np.log((np.maximum(change, 0).mean() + 0.01) / strength)),
+        _log((error * error).mean()),
+        _log(masked.mean()),
+        _log(np.percentile(masked[::2, ::2], 90)),
+        _log((local_error * flatness).sum() / flatness.sum()),
+    ]
+
+
+def _compare_colors(reference: _Views, distorted: _Views) -> list[float]:
+    before, after = reference.lab, distorted.lab
+    lightness, shift_a, shift_b = after - before
+    chroma_error = shift_a * shift_a + shift_b * shift_b
+    similarity = (2 * reference.chroma * distorted.chroma + 20) / (reference.chroma**2 + distorted.chroma**2 + 20)
+    white, black = after[0] > 96, after[0] < 4
+    return [
+        _log(np.sqrt(lightness * lightness + chroma_error).mean()),
+        _log(np.sqrt(chroma_error).mean()),
+        _log(shift_a.var() + shift_b.var()),
+        float(np.log((distorted.chroma.mean() + 0.5) / (reference.chroma.mean() + 0.5))),
+        float(shift_a.mean()),
+        float(shift_b.mean()),
+        float(distorted.chroma.mean()),
+        _log(1 - similarity.mean()),
+        float(lightness.mean()),
+        float(np.log((after[0].std() + 1) / (before[0].std() + 1))),
+        float(after[0].std()),
+        float(after[0].mean()),
+        float(white.mean() - (before[0] > 96).mean()),
+        float(black.mean() - (before[0] < 4).mean()),
+        float(white.mean()),
+        float(black.mean()),
+        float((np.abs(lightness) < 0.5).mean()),
+        float((np.abs(lightness) > 10).mean()),
+    ]
+
+
+_TINY = 1e-3  # far below one grey level squared
+
+
+def _log(value: float) -> float:
+    """Logarithm of a small quantity that may be 0, or below by rounding."""
+    return float(np.log(max(float(value), 0.0) + 1e-4))
+
+
+def _blur(plane: Plane) -> Plane:
+    blurred: Plane = gaussian_filter(plane, 1.5, truncate=2.5, mode="nearest")
+    return blurred
+
+
+def _halve(planes: Plane) -> Plane:
+    """Average 2 x 2 pixels; an odd last row or column is left out."""
+    height, width = (side - side % 2 for side in planes.shape[:2])
+    even = planes[:height, :width]
+    total: Plane = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    return total * np.float32(0.25)

@@ -1,0 +1,140 @@
+"""Weights of networks: found in a local file or on the model hub, read as plain tensors, never unpickled."""
+
+import socket
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from glint_label.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # names under which weights lie on the hub, best first
+_WRAPPERS = ("state_dict", "model")  # of training scripts, around the tensors
+
+
+def find_weights(what: str, repository: str, files: Sequence[str] = HUB_FILES, *, instead: str) -> Path:
+    """Take the first of a hub repository's files that is cached, else download it.
+
+    Args:
+        what: The network, for the error.
+        repository: On the model hub.
+        files: Names under which the weights may lie there, best first.
+        instead: What works without them, for the error.
+
+    Raises:
+        WeightsError: They are not cached, and the download failed.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if cached := cached_weights(repository, files):
+        return cached
+    if _hub_has_a_name():
+        for file in files:
+            try:
+                return Path(hf_hub_download(repository, file))
+            except EntryNotFoundError:
+                continue
+            except (OSError, RuntimeError, ValueError) as error:
+                raise _missing(what, f"{repository}/{file}", instead) from error
+    raise _missing(what, f"{repository}/{files[0]}", instead)
+
+
+def cached_weights(repository: str, files: Sequence[str] = HUB_FILES) -> Path | None:
+    """Look into the hub's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, file) for file in files)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _hub_has_a_name() -> bool:
+    """Ask for the hub's address first: without a network its client would retry for most of a minute."""
+    from huggingface_hub.constants import ENDPOINT
+
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _missing(what: str, file: str, instead: str) -> WeightsError:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return WeightsError(
+        f"{what}: the weights {file} are not cached in {HF_HUB_CACHE}, and the download failed; {instead}"
+    )
+
+
+def read_tensors(path: Path, name: str) -> dict[str, "Tensor"]:
+    """Read tensors by name from .safetensors, .pt, .pth or .bin, without the wrappers that training scripts add.
+
+    Args:
+        path: The file.
+        name: The network, for the error.
+
+    Raises:
+        WeightsError: It is missing or damaged, or holds anything but tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; pass a .safetensors, .pt or .bin file with the weights of {name}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the format
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        for wrapper in _WRAPPERS:
+            content = content.get(wrapper, content)
+        tensors = {str(key).removeprefix("module."): value for key, value in content.items()}
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, AttributeError) as error:
+        raise unreadable(path, name, error) from error
+    if strange := [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]:
+        raise unreadable(path, name, ValueError(f"{strange[0]} is not a tensor"))
+    return tensors
+
+
+def put_tensors(network: "nn.Module", tensors: Mapping[str, "Tensor"], path: Path, name: str) -> None:
+    """Give a network its weights; tensors that it has no place for, such as a classifier's, are passed over.
+
+    Args:
+        network: On any device.
+        tensors: As `read_tensors` gave them.
+        path, name: For the error.
+
+    Raises:
+        WeightsError: A tensor is missing or has another shape.
+    """
+    wanted = network.state_dict()
+    # Old files do not count the batches that their normalisations have seen; nothing depends on it.
+    missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
+    if missing:
+        reason = f"{len(missing)} of {len(wanted)} tensors are missing, first {missing[0]}"
+        raise unreadable(path, name, ValueError(reason))
+    try:
+        network.load_state_dict({key: tensors.get(key, wanted[key]) for key in wanted})
+    except RuntimeError as error:
+        raise unreadable(path, name, error) from error
+
+
+def unreadable(path: Path, name: str, error: Exception) -> WeightsError:
+    """Say which file does not load into which network."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # PyTorch heads its list of tensors that do not fit with a line that says nothing.
+    reason = lines[min(1 if "Error(s) in loading" in lines[0] else 0, len(lines) - 1)] if lines else ""
+    return WeightsError(
+        f"{path}: cannot be loaded as {name} ({reason[:200] or type(error).__name__}); check the file and the name"
+    )

@@ -1,0 +1,1 @@
+"""Scores of images, and how well they agree with human ratings."""

@@ -1,0 +1,237 @@
+"""Scores of rated images against their ratings: pooled, by distortion, over content-disjoint splits."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glint_label.distortions import DISTORTIONS, distort, prepare
+from glint_label.errors import InputError, UsageError
+from glint_label.images import read_photo
+from glint_label.manifest import recipe_seeds
+from glint_label.metrics import MEASURES, RESAMPLES, Metrics, content_splits, intervals, measure
+from glint_label.progress import MakeProgress, no_progress
+from glint_label.sources import Source
+from glint_model.datasets import RatedImages
+from glint_model.evaluation.score import Pixels, Scorer, read_image, score_made
+
+PIXELS = ("disk", "regenerate")
+Interval = tuple[float, float]
+
+_BY_DISTORTION = ("srocc", "plcc")  # the measures that get an interval for each distortion
+
+
+@dataclass(frozen=True)
+class MetricsAndIntervals:
+    """How well scores agree with the ratings of some images.
+
+    Attributes:
+        metrics: The figures.
+        interval: 95 % bootstrap interval over contents, by name of the figure.
+    """
+
+    metrics: Metrics
+    interval: dict[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; what does not exist is None."""
+        figures = {name: _known(getattr(self.metrics, name)) for name in MEASURES}
+        return {
+            "images": self.metrics.images,
+            **figures,
+            "interval": {name: [_known(bound) for bound in bounds] for name, bounds in self.interval.items()},
+            "fit": asdict(self.metrics.fit) if self.metrics.fit else None,
+            "warning": self.metrics.warning,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        contents: How many contents the images show.
+        pooled: All images together.
+        distortions: Name -> its images; empty where none is named.
+        splits: Figures of each content-disjoint test split, by name.
+    """
+
+    contents: int
+    pooled: MetricsAndIntervals
+    distortions: dict[str, MetricsAndIntervals]
+    splits: list[dict[str, float]]
+
+    @property
+    def median(self) -> dict[str, float]:
+        """Median of the splits by figure; NaN where a split has none."""
+        return {name: float(np.median([split[name] for split in self.splits])) for name in MEASURES}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values that JSON can hold; what does not exist is None."""
+        found: dict[str, Any] = {
+            "contents": self.contents,
+            "pooled": self.pooled.to_dict(),
+            "distortions": {name: agreement.to_dict() for name, agreement in self.distortions.items()},
+        }
+        if self.splits:
+            found["splits"] = {
+                "median": {name: _known(value) for name, value in self.median.items()},
+                "rounds": [{name: _known(value) for name, value in split.items()} for split in self.splits],
+            }
+        return found
+
+
+@dataclass(frozen=True)
+class Regenerate:
+    """The workers' part of `--pixels regenerate`: distort an anchor as the raters saw it.
+
+    Attributes:
+        source: Its anchors.
+        seed: Of the random distortions.
+    """
+
+    source: Source
+    seed: int
+
+    def __call__(self, item: tuple[str, str, Sequence[tuple[int, int]]]) -> list[tuple[int, Pixels | str]]:
+        """Make the numbered levels of one distortion of one anchor."""
+        anchor, name, levels = item
+        seeds = recipe_seeds(self.source.reference(anchor), self.seed, [(name, level) for _, level in levels])
+        prepared = prepare(read_photo(self.source.anchors[anchor]).pixels)
+        return [
+            (number, distort(prepared, name, level, seed)) for (number, level), seed in zip(levels, seeds, strict=True)
+        ]
+
+
+def choose_images(rated: RatedImages, pixels: str, allow_missing: bool) -> tuple[RatedImages, int]:
+    """Keep the images that can be scored.
+
+    Args:
+        rated: The dataset, or a selection of it.
+        pixels: One of PIXELS.
+        allow_missing: Go on without images that are not there.
+
+    Returns:
+        The images, and how many are missing.
+
+    Raises:
+        UsageError: Pixels of a dataset that cannot be made here.
+        InputError: Images are missing and may not be, or none is there.
+    """
+    if pixels not in PIXELS:
+        raise UsageError(f"--pixels {pixels}: must be {' or '.join(PIXELS)}")
+    if pixels == "regenerate":
+        unknown = sorted(set(rated.images["distortion"]) - set(DISTORTIONS))
+        if rated.source is None or unknown:
+            what = f"its distortion {unknown[0]!r}" if rated.source else "its images"
+            raise UsageError(f"--pixels regenerate: {what} cannot be made here ({rated.name}); use kadid10k")
+        missing, advice = [], "restore the anchors, or go on with --allow-missing"
+        first = "those of an anchor that is not there"
+    else:
+        missing = rated.missing()
+        advice = "restore them, or go on without them with --allow-missing"
+        first = f"first {missing[0]}" if missing else "those of an anchor that is not there"
+        if rated.source is not None and set(rated.distortions) <= set(DISTORTIONS):
+            advice += ", or make them from the anchors with --pixels regenerate"
+    count = len(missing) + rated.left_out
+    there = rated.without(missing)
+    if count and not allow_missing:
+        total = len(rated.images) + rated.left_out
+        raise InputError(
+            f"{rated.name}: {count:,} of {total:,} images are missing from {rated.root}, {first}; {advice}"
+        )
+    return there, count
+
+
+def score_rated(
+    rated: RatedImages,
+    scorer: Scorer,
+    pixels: str = "disk",
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    progress: MakeProgress = no_progress,
+) -> pd.DataFrame:
+    """Score rated images.
+
+    Args:
+        rated: The images, all of which are there.
+        scorer: Scores one image.
+        pixels: `disk`, or `regenerate` to make them from the source's anchors.
+        seed: Of random distortions that are made.
+        workers: Processes that decode and distort; 0 for this one.
+        progress: Makes the progress bar, which counts images.
+
+    Returns:
+        The table `rated.images` with the column `score`.
+
+    Raises:
+        InputError: An image does not open, or the network gives no number for it.
+    """
+    images = rated.images
+    if pixels == "regenerate" and rated.source is not None:
+        make = Regenerate(rated.source, seed)
+        items = [
+            (str(anchor), str(distortion), tuple(zip(rows.index.tolist(), rows["level"].tolist(), strict=True)))
+            for (anchor, distortion), rows in images.groupby(["group", "distortion"], sort=False)
+        ]
+        found = score_made(make, items, len(images), scorer, workers, progress)
+    else:
+        files = [(number, rated.root / name) for number, name in enumerate(images["file_name"])]
+        found = score_made(read_image, files, len(files), scorer, workers, progress)
+    bad = {number: result for number, result in found.items() if isinstance(result, str)}
+    if bad:
+        first = min(bad)
+        name = images["file_name"].iloc[first]
+        raise InputError(f"{rated.name}: {len(bad):,} images have no score, first {name}: {bad[first]}")
+    return images.assign(score=[found[number] for number in range(len(images))])
+
+
+def evaluate(
+    scored: pd.DataFrame,
+    distortions: Sequence[str] = (),
+    *,
+    splits: int = 0,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    progress: MakeProgress = no_progress,
+) -> Evaluation:
+    """Compare scores with ratings.
+
+    Args:
+        scored: What `score_rated` returns.
+        distortions: Names, in the order of the report; those without images are passed over.
+        splits: That many content-disjoint test splits, a fifth of the contents each.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+        progress: Makes the progress bar, which counts intervals.
+    """
+    groups = {name: rows for name in distortions if len(rows := scored[scored["distortion"] == name])}
+    with closing(progress("intervals", 1 + len(groups), 0)) as bar:
+
+        def agreement(rows: pd.DataFrame, measures: Sequence[str]) -> MetricsAndIntervals:
+            scores, mos = rows["score"].to_numpy(), rows["mos"].to_numpy()
+            found = intervals(scores, mos, rows["group"], measures, resamples=resamples, seed=seed)
+            bar.update(1)
+            return MetricsAndIntervals(measure(scores, mos), found)
+
+        pooled = agreement(scored, MEASURES)
+        by_distortion = {name: agreement(rows, _BY_DISTORTION) for name, rows in groups.items()}
+    return Evaluation(
+        contents=scored["group"].nunique(),
+        pooled=pooled,
+        distortions=by_distortion,
+        splits=[_split(scored[mask]) for mask in content_splits(scored["group"], splits)] if splits else [],
+    )
+
+
+def _split(rows: pd.DataFrame) -> dict[str, float]:
+    found = measure(rows["score"], rows["mos"])
+    return {"images": len(rows), **{name: getattr(found, name) for name in MEASURES}}
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,102 @@
+"""Visibility features: nothing changed is nothing seen, more is more, and the cost is bounded."""
+
+import numpy as np
+import pytest
+
+from glint_label.embed.statistics import StatisticsEmbedder
+from glint_label.manifest import anchor_seeds, recipe_seeds
+from glint_label.sources import load_source
+from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
+from glint_label.visibility import measure_anchors
+from glint_label.visibility.features import FEATURES, WINDOW, measure_features
+from tests.conftest import make_photo
+
+PHOTO = make_photo(3, 160, 120)
+PHOTO[0, 0], PHOTO[0, 1] = 0, 255  # its range is full, so that the stretch around a distortion changes nothing
+CONDITIONS = [
+    (name, level) for name in ("gaussian_blur", "jpeg", "white_noise", "color_diffusion") for level in (1, 3, 5)
+]
+
+
+def features_of(source):
+    seeds = anchor_seeds(source, 0, source.conditions)
+    return measure_anchors(source, StatisticsEmbedder(), source.conditions, seeds)[1]
+
+
+def column(features, name):
+    return features[..., FEATURES.index(name)].astype(float)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return measure_features(PHOTO, CONDITIONS, [1] * len(CONDITIONS)).reshape(4, 3, len(FEATURES))
+
+
+def test_stronger_distortions_show_more(features):
+    for name in ("ssim_0", "structure_1", "gradient_similarity_1"):
+        assert (np.diff(column(features, name)[:3], axis=1) > 0).all(), name
+    assert (np.diff(column(features, "chroma_difference")[3]) > 0).all()
+
+
+def test_blur_loses_gradients_and_noise_gains_them(features):
+    assert column(features, "gradient_ratio_0")[0, 2] < -0.3
+    assert column(features, "gradient_ratio_0")[2, 2] > 0.05
+    assert column(features, "color_noise")[3, 2] > column(features, "color_noise")[0, 2]
+
+
+def test_a_distortion_that_changes_nothing_is_not_seen():
+    flat = np.full((96, 96, 3), 128, dtype=np.uint8)
+    (row,) = measure_features(flat, [("gaussian_blur", 5)], [1])
+    assert column(row, "error_0") == pytest.approx(np.log(1e-4), abs=0.01)
+    assert column(row, "unchanged") == 1
+    assert np.isfinite(row.astype(float)).all()
+
+
+def test_every_distortion_has_finite_features_but_the_slow_one():
+    conditions = [(name, 3) for name in DISTORTIONS]
+    features = measure_features(PHOTO, conditions, [1] * len(conditions))
+    finite = np.isfinite(features.astype(float)).all(axis=1)
+    assert [name for (name, _), good in zip(conditions, finite, strict=True) if not good] == ["denoise"]
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_of_a_large_photo_the_middle_is_measured(upright):
+    wide = make_photo(5, 700, 500)
+    top, left = (500 - WINDOW[0]) // 2, (700 - WINDOW[1]) // 2
+    middle = wide[top : top + WINDOW[0], left : left + WINDOW[1]]
+    if upright:
+        wide, middle = wide.swapaxes(0, 1).copy(), middle.swapaxes(0, 1).copy()
+    conditions, seeds = [("jpeg", 4)], [1]
+    np.testing.assert_array_equal(
+        measure_features(wide, conditions, seeds), measure_features(middle, conditions, seeds)
+    )
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_the_work_goes_on(rated, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = load_source("custom", rated, mos_range=(1, 5))
+    assert np.isfinite(features_of(source).astype(float)).all()
+    assert "set XDG_CACHE_HOME to a folder that can be written" in caplog.text
+
+
+def test_a_seed_belongs_to_the_condition_not_to_its_place_in_the_list():
+    every = [(name, level) for name in DISTORTIONS for level in LEVELS]
+    seeds = dict(zip(every, recipe_seeds("a.png", 7, every), strict=True))
+    some = [("white_noise", 5), ("jpeg", 2)]
+    assert recipe_seeds("a.png", 7, some) == [seeds[one] for one in some]
+    assert len(set(seeds.values())) == 125
+
+
+def test_anchors_are_measured_once_and_again_when_their_file_changes(rated, monkeypatch):
+    source = load_source("custom", rated, mos_range=(1, 5))
+    first = features_of(source)
+    assert first.shape == (5, 10, len(FEATURES))
+    with monkeypatch.context() as patch:
+        patch.setattr("glint_label.visibility.features.measure_features", None)  # a second measurement would fail
+        np.testing.assert_array_equal(features_of(source), first)
+    anchor = next(iter(source.anchors.values()))
+    anchor.write_bytes(list(source.anchors.values())[1].read_bytes())
+    changed = features_of(source)
+    assert (changed[0] != first[0]).any()
+    np.testing.assert_array_equal(changed[1:], first[1:])
