@@ -54,7 +54,8 @@ def audit(
     that labels photos, and compared with its own ratings, next to trivial
     baselines and the noise of the raters.
     """
-    from glint_label.audit import json_rows, leave_one_out, write_audit
+    from glint_label.audit import json_rows, leave_one_out
+    from glint_label.audit.plot import write_audit
     from glint_label.sources import load_source
 
     rated = load_source(source, source_dir, allow_missing_anchors=allow_missing_anchors, mos_range=mos_range)

@@ -1,6 +1,6 @@
 """How good labels are: every anchor labelled from the others and compared with its own ratings, next to baselines.
 
-`leave_one_out` keeps the predictions, `audit` gives the table alone.
+`leave_one_out` keeps the predictions, `audit` gives the table alone, `plot` writes both down.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from glint_label.audit.leave_one_out import MIN_ANCHORS, MeasuredAnchors, leave_one_out, measure
-from glint_label.audit.report import Audit, json_rows, write_audit
+from glint_label.audit.report import Audit, json_rows
 from glint_label.embed import Embedder
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Source
 
-__all__ = ["MIN_ANCHORS", "Audit", "MeasuredAnchors", "audit", "json_rows", "leave_one_out", "measure", "write_audit"]
+__all__ = ["MIN_ANCHORS", "Audit", "MeasuredAnchors", "audit", "json_rows", "leave_one_out", "measure"]
 
 
 def audit(

@@ -1,6 +1,7 @@
 """The audit as a picture: labels against ratings, and the error of each distortion beside the baselines'."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,8 +9,15 @@ from matplotlib.figure import Figure
 
 from glint_label.audit.agreement import HALF_WIDTH, by_distortion
 from glint_label.audit.report import Audit, Predictions
+from glint_label.files import write_atomic
 
 _COMPARED = ("random-anchor", "cell-mean", "top1", "knn", "gp-content", "gp", "noise-ceiling")
+
+
+def write_audit(report: Audit, folder: Path) -> None:
+    """Write audit.json and audit.png."""
+    write_atomic(folder / "audit.json", report.as_json())
+    write_atomic(folder / "audit.png", plot_audit(report))
 
 
 def plot_audit(report: Audit) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.audit.agreement import by_distortion, by_similarity
-from glint_label.files import write_atomic
 from glint_label.sources import Condition
 
 Floats = NDArray[np.float64]
@@ -82,11 +80,3 @@ def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Turn the table into plain records; NaN becomes None."""
     rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=6))
     return rows
-
-
-def write_audit(report: Audit, folder: Path) -> None:
-    """Write audit.json and audit.png."""
-    from glint_label.audit.plot import plot_audit
-
-    write_atomic(folder / "audit.json", report.as_json())
-    write_atomic(folder / "audit.png", plot_audit(report))

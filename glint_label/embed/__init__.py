@@ -4,10 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glint_label.embed.clip import DEFAULT_MODEL, ClipEmbedder
-from glint_label.embed.embedder import Embedder, Preparation
-from glint_label.embed.file import FileEmbedder
-from glint_label.embed.hybrid import HybridEmbedder
-from glint_label.embed.photos import (
+from glint_label.embed.embedded import (
     HASH_BYTES,
     DecodedPhoto,
     EmbeddedPhotos,
@@ -15,6 +12,9 @@ from glint_label.embed.photos import (
     read_embedded,
     write_embedded,
 )
+from glint_label.embed.embedder import Embedder, Preparation
+from glint_label.embed.file import FileEmbedder
+from glint_label.embed.hybrid import HybridEmbedder
 from glint_label.embed.resnet import ResNetEmbedder
 from glint_label.embed.statistics import StatisticsEmbedder
 from glint_label.errors import UsageError

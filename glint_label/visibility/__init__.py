@@ -4,6 +4,6 @@
 """
 
 from glint_label.visibility.anchors import features_version, measure_anchors
-from glint_label.visibility.photos import DecodePhotos, DecodeTask
+from glint_label.visibility.decode import DecodePhotos, DecodeTask
 
 __all__ = ["DecodePhotos", "DecodeTask", "features_version", "measure_anchors"]

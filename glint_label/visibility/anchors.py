@@ -18,7 +18,7 @@ from glint_label.files import sha256_of, write_atomic
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import Condition, Source
-from glint_label.visibility.photos import DecodePhotos, DecodeTask
+from glint_label.visibility.decode import DecodePhotos, DecodeTask
 
 _MANY = 200  # anchors; processes take longer to start than so many to decode
 _LOG = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from scipy.stats import pearsonr, spearmanr
 
-from glint_label.audit import audit, leave_one_out, write_audit
+from glint_label.audit import audit, leave_one_out
 from glint_label.audit.agreement import by_distortion, by_similarity, measure_agreement
+from glint_label.audit.plot import write_audit
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_label.errors import SourceError

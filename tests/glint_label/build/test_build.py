@@ -332,7 +332,10 @@ def test_two_builds_do_not_write_into_one_folder(config):
     from filelock import FileLock
 
     config.out.mkdir()
-    with FileLock(config.out / ".lock"), pytest.raises(StateError, match="another glint-label command is writing here"):
+    with (
+        FileLock(config.out / ".lock"),
+        pytest.raises(StateError, match="another glint-label command is writing"),
+    ):
         build(config)
 
 

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from glint_label.errors import InputError, SourceError, UsageError
 from glint_label.sources import kadid10k
 from glint_model.datasets import DATASETS, clive, csiq, koniq10k, live, load_dataset, spaq
-from glint_model.evaluate import choose_images
+from glint_model.evaluation.evaluate import choose_images
 from tests.conftest import save_rated
 
 
