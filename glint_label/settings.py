@@ -1,8 +1,8 @@
 """Settings: checked once, when they are made, with errors that name the setting, its value and what is allowed."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
@@ -11,42 +11,71 @@ from glint_label.errors import UsageError
 
 Settings = TypeVar("Settings")
 
+# pydantic's kinds of errors in our words; {...} is filled with the bound or the allowed values.
+_WORDS = {
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le}",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text",
+    "path": "a path",
+    "tuple": "a list",
+}
+
 
 @dataclass_transform(frozen_default=True)
-def settings(cls: type[Settings]) -> type[Settings]:
-    """Make a frozen dataclass whose fields are checked by their annotations; YAML's `1e-4`, a text, is a number too.
+def settings(flags: Collection[str] | None = None) -> Callable[[type[Settings]], type[Settings]]:
+    """Make a frozen dataclass whose fields are checked by their annotations; a text such as YAML's `1e-4` is a number.
+
+    Args:
+        flags: Settings that are given on the command line, which errors name as people type them; None for all.
 
     Raises:
         UsageError: When one is made with an unknown name or a value that does not fit.
     """
-    made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls)
-    check: Callable[..., None] = made.__init__
 
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            check(self, *args, **kwargs)
-        except ValidationError as error:
-            raise UsageError(_explain(error, cls)) from error
+    def decorate(cls: type[Settings]) -> type[Settings]:
+        made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls)
+        check: Callable[..., None] = made.__init__
+        kinds = get_type_hints(cls)
 
-    made.__init__ = init
-    checked: type[Settings] = made
-    return checked
+        def name_of(setting: str) -> str:
+            return f"--{setting.replace('_', '-')}" if flags is None or setting in flags else setting
+
+        def init(self: Any, **values: Any) -> None:
+            if unknown := sorted(set(values) - set(kinds)):
+                raise UsageError(f"unknown setting {unknown[0]!r}; known are {', '.join(kinds)}")
+            for setting, value in values.items():
+                if isinstance(value, bool) != (kinds[setting] is bool):
+                    allowed = "true or false" if kinds[setting] is bool else "something other than true or false"
+                    raise UsageError(f"{name_of(setting)} {_plain(value)}: must be {allowed}")
+            try:
+                check(self, **values)
+            except ValidationError as error:
+                first = error.errors()[0]
+                setting = str(first["loc"][0]) if first["loc"] else cls.__name__
+                raise UsageError(f"{name_of(setting)} {_plain(first['input'])}: must be {_allowed(first)}") from error
+
+        made.__init__ = init
+        checked: type[Settings] = made
+        return checked
+
+    return decorate
 
 
-def option(name: str) -> str:
-    """Write a setting's name as people give it on the command line."""
-    return f"--{name.replace('_', '-')}"
+def _allowed(error: Mapping[str, Any]) -> str:
+    kind = str(error["type"])
+    if kind == "literal_error":
+        return f"one of {error['ctx']['expected'].replace(' or ', ', ')}".replace("'", "")
+    words = _WORDS.get(kind) or _WORDS.get(kind.partition("_")[0])
+    return words.format(**error.get("ctx", {})) if words else str(error["msg"])
 
 
-def _explain(error: ValidationError, cls: type) -> str:
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    name = option(place[0]) if place else cls.__name__
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = ", ".join(cls.__dataclass_fields__) if hasattr(cls, "__dataclass_fields__") else ""
-        return f"unknown setting {place[0]!r}; known are {known}"
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{name} {_short(first['input'])}: must be {reason}"
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else _short(value)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

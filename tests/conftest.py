@@ -1,6 +1,8 @@
 """Photos and rated datasets for the tests: small, made on the spot."""
 
 import csv
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +75,15 @@ def refs(tmp_path: Path) -> Path:
 def rated(tmp_path: Path) -> Path:
     """A rated dataset of five anchors, two distortions, five levels."""
     return save_rated(tmp_path / "rated")
+
+
+def record_again(shard: Path) -> None:
+    """Make a shard's record agree with its files, as one who forges a manifest would."""
+    record = json.loads((shard / "_SUCCESS.json").read_text())
+    for name in record["files"]:
+        content = (shard / name).read_bytes()
+        record["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (shard / "_SUCCESS.json").write_text(json.dumps(record))
 
 
 def file_bytes(folder: Path) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 IMAGES = ("none", "png", "webp")
 
 
-@settings
+@settings()
 class BuildConfig:
     """Everything `glint-label build` can be told.
 

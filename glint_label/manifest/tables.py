@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -60,8 +61,26 @@ def read_metadata(path: Path) -> pd.DataFrame:
         StateError: It is missing or malformed.
     """
     types = {name: kind for name, (kind, _, _) in METADATA_COLUMNS.items()}
+    numbers = [name for name, kind in types.items() if kind != "string"]
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(types), encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise StateError(f"{path}: cannot be read ({error}); {REPAIR}") from error
+        raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
     return table[list(types)]
+
+
+def _bad_number(path: Path, columns: Sequence[str]) -> str:
+    """Say which line of a table that pandas refuses has no number where one belongs; empty where that is not it."""
+    try:
+        rows = read_rows(path, columns)
+    except StateError:
+        return ""
+    for line, row in enumerate(rows, start=2):
+        for name, text in row.items():
+            try:
+                finite = math.isfinite(float(text))
+            except ValueError:
+                finite = False
+            if not finite:
+                return f"line {line}: {name} is {text!r}, not a number"
+    return ""

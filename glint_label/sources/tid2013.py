@@ -1,6 +1,6 @@
 """TID2013 (Ponomarenko et al., 2015): 25 anchors x 24 distortions x 5 levels, scores 0..9.
 
-Official layout: `mos_with_names.txt` (score and file name a line), `mos_error.txt` (a number a line, same order),
+Official layout: `mos_with_names.txt` (score and file name a line), `mos_std.txt` (a number a line, same order),
 `reference_images/I01.BMP`, `distorted_images/i01_01_1.bmp`, ... File names differ in case between copies.
 None of its settings equal KADID-10k's, so its pixels cannot be made here: it serves `audit`.
 """
@@ -52,7 +52,7 @@ DISTORTIONS = (
 def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
     """Read TID2013 from its official folder layout.
 
-    `mos_error.txt` gives the standard deviation of the mean score itself, so `n` is 1.
+    `mos_std.txt` gives the standard deviation of the mean score itself, so `n` is 1.
 
     Raises:
         SourceError: Ratings are malformed or incomplete, or anchors are missing.
@@ -66,10 +66,10 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
     if wrong.any():
         line = table.index[wrong][0]
         raise SourceError(f"{label_file}, line {line}: {lines[line]!r} is not a score and an image of TID2013")
-    deviations = _read_lines(root / "mos_error.txt")
+    deviations = _read_lines(root / "mos_std.txt")
     if len(deviations) != len(table):
         raise SourceError(
-            f"{root / 'mos_error.txt'}: {len(deviations)} lines, but {label_file.name} has {len(table)}; "
+            f"{root / 'mos_std.txt'}: {len(deviations)} lines, but {label_file.name} has {len(table)}; "
             "download both again"
         )
     ratings = pd.DataFrame(
@@ -78,7 +78,7 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
             "distortion": number.map(dict(enumerate(DISTORTIONS, start=1))),
             "level": parts[2].astype(int),
             "mos": to_numbers(table, "mos", label_file),
-            "std": to_numbers(deviations.to_frame("std"), "std", root / "mos_error.txt"),
+            "std": to_numbers(deviations.to_frame("std"), "std", root / "mos_std.txt"),
             "n": 1,
         }
     )

@@ -14,7 +14,7 @@ from glint_label.settings import settings
 OF_TRAINING = ("frozen_vit_blocks", "frozen_cnn_stages", "frozen_batchnorm", "dropout", "identity_init")
 
 
-@settings
+@settings(flags=())
 class GlintConfig:
     """What a GlintIQA network is made of; the default is the published one.
 

@@ -21,7 +21,22 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@settings
+# Settings that have a flag of their own; the others come from a settings file.
+_FLAGS = (
+    "steps",
+    "epochs",
+    "batch_size",
+    "device",
+    "precision",
+    "seed",
+    "checkpoint_every",
+    "pixels",
+    "workers",
+    "exclude_anchors",
+)
+
+
+@settings(flags=_FLAGS)
 class TrainConfig:
     """Everything that decides what a training run computes.
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from glint_cli.main import main
-from tests.conftest import file_bytes, save_photos
+from tests.conftest import file_bytes, record_again, save_photos
 
 
 def run(*arguments: object, code: int = 0):
@@ -35,7 +35,7 @@ def test_build_says_what_was_made_and_what_to_type_next(options, tmp_path):
     output = run("build", *options).stdout
     assert "70 rows for 7 photos" in output
     assert f"Next: glint-label inspect {tmp_path / 'out'}" in output
-    assert "1 of them from before" in run("build", *options).stdout
+    assert "1 of them finished before" in run("build", *options).stdout
 
 
 def test_dry_run_counts_and_writes_nothing(options, tmp_path):
@@ -65,9 +65,9 @@ def test_inspect_fits_80_columns_and_names_hubs_support_and_copies(options, refs
     Image.open(rated / "anchors" / "a1.png").save(refs / "h.png")
     Image.open(refs / "c.webp").save(refs / "i.jpg", quality=95)
     output = run("build", *options, "--exclude-near", tmp_path / "benchmark").stdout
-    assert "1 photos got no labels: near-duplicates of --exclude-near's" in output
+    assert "1 photos got no labels: near-duplicates of images in --exclude-near" in output
     output = run("inspect", tmp_path / "out").stdout
-    for words in ("8 labelled, 0 abstained, 1 excluded, 0 failed", "evenly used", "The least supported"):
+    for words in ("8 labelled, 0 abstained, 1 excluded, 0 failed", "effective number", "The least supported"):
         assert words in output
     assert "Near-duplicates: 1 of photos, 1 of anchors, 1 excluded (3)" in output
     assert max(len(line) for line in output.splitlines()[1:]) <= 80
@@ -85,7 +85,7 @@ def test_a_build_whose_photos_all_abstained_can_be_inspected(options, tmp_path):
     [
         (lambda shard: (shard / "metadata.csv").write_text("file_name\n"), "metadata.csv: has changed since"),
         (lambda shard: (shard / "metadata.csv").unlink(), "metadata.csv: is missing"),
-        (lambda shard: (shard / "_SUCCESS.json").unlink(), "00000: not finished"),
+        (lambda shard: (shard / "_SUCCESS.json").unlink(), "_SUCCESS.json: missing, so the shard is not finished"),
         (lambda shard: (shard / "_SUCCESS.json").write_text("{"), "_SUCCESS.json: damaged"),
         (lambda shard: (shard.parents[1] / "references.csv").unlink(), "references.csv: differs from the shards'"),
     ],
@@ -102,9 +102,11 @@ def test_inspect_finds_damage_and_the_same_build_repairs_it(built, options, dama
 
 
 def test_inspect_of_something_else_is_an_error(tmp_path):
+    assert "is empty, so it is not the output" in run("inspect", tmp_path, code=3).stderr
+    (tmp_path / "photo.png").touch()
     assert "holds no run.json" in run("inspect", tmp_path, code=3).stderr
     (tmp_path / "run.json").write_text("[1]")
-    assert "lacks the configuration" in run("inspect", tmp_path, code=3).stderr
+    assert "damaged or not of glint-label" in run("inspect", tmp_path, code=3).stderr
 
 
 def test_an_unfinished_build_says_so(built):
@@ -117,7 +119,7 @@ def test_an_unfinished_build_says_so(built):
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
-        (["--k", "0"], 2, "--k 0: at least one neighbour is needed"),
+        (["--k", "0"], 2, "--k 0: must be at least 1"),
         (["--k", "many"], 2, "'many' is not a valid integer"),
         (["--embedder", "vgg"], 2, "unknown embedder 'vgg'"),
         (["--transfer", "magic"], 2, "unknown transfer 'magic'"),
@@ -172,6 +174,10 @@ def test_a_references_name_cannot_lead_out_of_its_root(built, tmp_path):
     save_photos(tmp_path, ["outside.png"])
     metadata = built / "shards" / "00000" / "metadata.csv"
     metadata.write_text(metadata.read_text().replace("a.jpg", "../outside.png"))
+    references = built / "shards" / "00000" / "references.csv"
+    references.write_text(references.read_text().replace("a.jpg", "../outside.png"))
+    assert "metadata.csv: has changed since it was built" in run("render", built, "--workers", "0", code=3).stderr
+    record_again(metadata.parent)
     assert "leads out of the references root" in run("render", built, "--workers", "0", code=3).stderr
 
 
@@ -180,6 +186,7 @@ def test_a_pixel_file_cannot_leave_its_shard(built, tmp_path):
     text = metadata.read_text()
     first = text.splitlines()[1].split(",")[0]
     metadata.write_text(text.replace(first, "../../../evil.png"))
+    record_again(metadata.parent)
     assert "leads out of its folder" in run("render", built, "--workers", "0", code=3).stderr
     assert not (tmp_path / "evil.png").exists()
 

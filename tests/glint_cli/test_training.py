@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import make_photo, save_photos, save_rated
+from tests.conftest import make_photo, record_again, save_photos, save_rated
 from tests.glint_cli.test_commands import run
 from tests.glint_model.conftest import manifest, one_thread, small_config  # noqa: F401 (fixtures)
 
@@ -68,16 +68,12 @@ def test_the_only_build_below_manifests_is_the_default(manifest, config, tmp_pat
 
 
 def _replace_label(shard: Path) -> None:
-    import hashlib
-
     path = shard / "metadata.csv"
     lines = path.read_text().splitlines()
-    conditions = lines[3].split(",")
-    conditions[7] = "nan"
-    path.write_text("\n".join([*lines[:3], ",".join(conditions), *lines[4:]]) + "\n")
-    success = json.loads((shard / "_SUCCESS.json").read_text())
-    success["sha256"]["metadata.csv"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (shard / "_SUCCESS.json").write_text(json.dumps(success))
+    values = lines[3].split(",")
+    values[7] = "nan"
+    path.write_text("\n".join([*lines[:3], ",".join(values), *lines[4:]]) + "\n")
+    record_again(shard)
 
 
 def _another_photo(shard: Path) -> None:
@@ -87,14 +83,14 @@ def _another_photo(shard: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda shard: (shard / "_SUCCESS.json").unlink(), "00000: _SUCCESS.json is missing; run the same build"),
-        (lambda shard: (shard / "metadata.csv").unlink(), "00000: metadata.csv is missing"),
+        (lambda shard: (shard / "_SUCCESS.json").unlink(), "_SUCCESS.json: is missing; run the same build"),
+        (lambda shard: (shard / "metadata.csv").unlink(), "metadata.csv: is missing"),
         (lambda shard: (shard / "_SUCCESS.json").write_text("{"), "_SUCCESS.json: damaged"),
         (lambda shard: (shard / "metadata.csv").write_text("mos\n"), "metadata.csv: has changed since it was built"),
-        (_replace_label, "metadata.csv, line 4: the label is no number"),
+        (_replace_label, "metadata.csv: line 4: mos is 'nan', not a number"),
         (lambda shard: (shard.parents[2] / "refs" / "p1.png").unlink(), "p1.png: is missing (1 of 12 photos)"),
         (_another_photo, "p1.png: is not the file that was labelled"),
-        (lambda shard: (shard.parents[2] / "refs" / "p1.png").write_bytes(b"P"), "p1.png: not a PNG"),
+        (lambda shard: (shard.parents[2] / "refs" / "p1.png").write_bytes(b"P"), "p1.png: is not the file"),
         (lambda shard: (shard.parents[1] / "run.json").unlink(), "holds no run.json"),
     ],
 )
@@ -108,7 +104,7 @@ def test_a_damaged_manifest_is_one_line(damaged, config, tmp_path, damage, words
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--device", "cuda"), "no CUDA GPU is to be had"),
+        (("--device", "cuda"), "no CUDA GPU is available"),
         (("--device", "tpu"), "--device tpu: must be one of"),
         (("--preset", "huge"), "--preset huge: must be one of paper, paper-tiny, default, default-tiny"),
         (("--batch-size", 3), "--batch-size 3: must be a multiple of group x accumulate"),
@@ -128,9 +124,9 @@ def test_options_that_do_not_fit_are_one_line(config, tmp_path, arguments, words
     ("text", "words"),
     [
         ("learning_rate: 1", "unknown setting 'learning_rate'"),
-        ("network: {depth: 3}", "unknown network setting 'depth'"),
-        ("lr: fast", "lr 'fast': is not of the kind of"),
-        ("- 1", "wants lines like"),
+        ("network: {depth: 3}", "unknown setting 'depth'"),
+        ("lr: fast", "lr fast: must be a number"),
+        ("- 1", "must hold lines like"),
         ("{", "not readable YAML"),
     ],
 )

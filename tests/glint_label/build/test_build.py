@@ -1,56 +1,31 @@
-"""The whole build on small input: same bytes however it is run, nothing lost whatever goes wrong."""
+"""The whole build on small input: what comes out, the same bytes however it is run."""
 
 import json
 import os
-import random
-import signal
-import subprocess
-import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+import timm
+from safetensors.torch import save_file
 
+from glint_label import images
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
-from glint_label.errors import (
-    InputError,
-    OutputError,
-    SourceError,
-    StateError,
-    TooManyFailuresError,
-    UsageError,
-)
-from glint_label.manifest import METADATA_COLUMNS, read_manifest, reference_id
+from glint_label.distortions import distort
+from glint_label.errors import SourceError, UsageError
+from glint_label.images import read_photo
+from glint_label.manifest import METADATA_COLUMNS, anchor_seeds, read_manifest, reference_id
 from glint_label.manifest.inspect import summarise
+from glint_label.sources import load_source
 from glint_label.sources.kadid10k import DISTORTIONS
-from tests.conftest import file_bytes, make_photo, save_photos, save_rated
-
-
-@pytest.fixture
-def config(refs, rated, tmp_path) -> BuildConfig:
-    return BuildConfig(
-        refs=refs,
-        out=tmp_path / "out",
-        source="custom",
-        source_dir=rated,
-        mos_range=(1, 5),
-        embedder="statistics",
-        transfer="knn",
-        k=2,
-        workers=0,
-    )
-
-
-@pytest.fixture
-def many(tmp_path) -> Path:
-    """Enough photos for three shards, names that need care included."""
-    awkward = ["z, comma.png", 'z "quote".png', "z new\nline.png", "z späce ünïcode 写真.png", "-z.png"]
-    names = [f"{number:03d}.png" for number in range(130)]
-    return save_photos(tmp_path / "many", [*names, *awkward])
+from glint_model.data.from_ratings import rated_rows
+from glint_model.datasets import load_dataset
+from glint_model.evaluation.evaluate import Regenerate
+from tests.conftest import file_bytes, save_photos, save_rated
 
 
 def test_every_reference_gets_every_cell(config):
@@ -102,359 +77,6 @@ def test_workers_and_the_order_of_the_folder_change_nothing(config, many, tmp_pa
     build(reversed_listing)
     assert file_bytes(reversed_listing.out) == wanted
     assert "z new\nline.png" in set(read_manifest(config.out)["reference"])
-
-
-def command(config: BuildConfig, *more: str) -> list[str]:
-    options = f"--refs {config.refs} --source custom --source-dir {config.source_dir} --out {config.out}"
-    fixed = "--mos-range 1 5 --embedder statistics --transfer knn --k 2"
-    return [sys.executable, "-m", "glint_cli.main", "build", *options.split(), *fixed.split(), *more]
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
-def test_killed_at_random_moments_it_ends_in_the_same_bytes_and_leaves_no_orphans(config, many, tmp_path):
-    config = replace(config, refs=many)
-    build(replace(config, out=tmp_path / "whole"))
-    moments = random.Random(7)
-    workers: list[int] = []
-    for _ in range(5):
-        process = subprocess.Popen(
-            command(config, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            process.wait(timeout=moments.uniform(0.8, 3.5))
-        except subprocess.TimeoutExpired:
-            workers += children(process.pid)
-            process.kill()
-        process.communicate()
-    last = subprocess.run(command(config, "--workers", "2"), capture_output=True, text=True, check=True)
-    assert "1,350 rows for 135 photos" in last.stdout
-    assert file_bytes(config.out) == file_bytes(tmp_path / "whole")
-    assert not list(config.out.rglob("*glint-tmp*"))
-    # The last run took seconds; whatever outlived its parent by that long is an orphan.
-    assert not [pid for pid in workers if is_running(pid)]
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_with_the_right_code_and_one_line(config, many, number, code):
-    config = replace(config, refs=many)
-    process = subprocess.Popen(
-        command(config, "--workers", "1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for line in process.stderr:  # the first line of progress: it is in the middle of its work
-        if line.startswith(("anchors", "references")):
-            process.send_signal(number)
-            break
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert errors.strip().splitlines()[-1].startswith("Error: interrupted; what is finished is kept")
-    assert "Traceback" not in errors
-
-
-def break_photo(path: Path) -> bytes:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    return content
-
-
-def test_bad_photos_become_rows_and_the_rest_goes_on(config):
-    break_photo(config.refs / "b.png")
-    (config.refs / "empty.png").touch()
-    (config.refs / "text.jpg").write_text("hello")
-    Image.new("RGB", (40, 400)).save(config.refs / "tiny.png")
-    report = build(config)
-    assert report.counts["references"] == 6
-    assert report.failures == {"empty": 1, "not_an_image": 1, "too_small": 1, "truncated": 1}
-    failed = pd.read_csv(config.out / "shards" / "00000" / "failed.csv")
-    assert failed["reference"].tolist() == ["b.png", "empty.png", "text.jpg", "tiny.png"]
-    assert str(config.refs) not in failed["message"].str.cat()
-    figures = summarise(config.out)
-    assert figures["problems"] == []
-    assert len(figures["failures"]) == 4
-
-
-def test_repaired_photos_join_by_retry_failed_as_if_they_had_never_failed(config, many, tmp_path):
-    config = replace(config, refs=many)
-    build(replace(config, out=tmp_path / "whole"))
-    repaired = {name: break_photo(many / name) for name in ("003.png", "070.png")}
-    build(config)
-    for name, content in repaired.items():
-        (many / name).write_bytes(content)
-    assert build(config).counts["failed"] == 2  # a plain run leaves failures alone
-    opened = (many / "004.png").stat().st_atime_ns
-    report = build(config, retry_failed=True)
-    assert report.counts["failed"] == 0
-    assert file_bytes(config.out) == file_bytes(tmp_path / "whole")
-    assert (many / "004.png").stat().st_atime_ns == opened
-
-
-def test_too_many_failures_stop_it_and_keep_the_rest(config):
-    (config.refs / "x.png").touch()
-    (config.refs / "y.png").touch()
-    with pytest.raises(TooManyFailuresError, match="2 photos could not be used, more than --max-failures 1"):
-        build(replace(config, max_failures=1))
-    assert build(replace(config, max_failures=2)).counts["references"] == 7
-
-
-def test_no_usable_photo_is_an_error(config, tmp_path):
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "x.png").touch()
-    with pytest.raises(InputError, match="none of the 1 photos could be used"):
-        build(replace(config, refs=tmp_path / "bad"))
-
-
-def test_a_finished_build_is_left_as_it_is(config):
-    build(config)
-    before = {path: path.stat().st_mtime_ns for path in config.out.rglob("metadata.csv")}
-    assert build(config).resumed == 1
-    assert {path: path.stat().st_mtime_ns for path in config.out.rglob("metadata.csv")} == before
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"k": 3}, "k: 2 -> 3"),
-        ({"transfer": "top1"}, 'transfer: "knn" -> "top1"'),
-        ({"seed": 1}, "seed: 0 -> 1"),
-        ({"images": "png"}, 'images: "none" -> "png"'),
-        ({"limit": 3}, r"references\.count: 7 -> 3"),
-        ({"exclude_anchors": ("anchors/a1.png",)}, "exclude_anchors"),
-    ],
-)
-def test_other_settings_on_the_same_folder_are_refused_with_the_difference(config, change, words):
-    build(config)
-    before = file_bytes(config.out)
-    with pytest.raises(StateError, match=words):
-        build(replace(config, **change))
-    assert file_bytes(config.out) == before
-
-
-def test_changed_ratings_or_photos_are_other_settings(config):
-    build(config)
-    with (config.source_dir / "ratings.csv").open("a") as file:
-        file.write("anchors/a0.png,lens_blur,6,2,,\n")
-    with pytest.raises(StateError, match="ratings_sha256"):
-        build(config)
-
-
-def test_changed_anchors_are_other_settings(config):
-    build(config)
-    Image.fromarray(make_photo(77)).save(config.source_dir / "anchors" / "a1.png")
-    with pytest.raises(StateError, match="anchors_sha256"):
-        build(config)
-
-
-def test_an_output_among_the_photos_is_refused(config):
-    with pytest.raises(UsageError, match="its images would be taken for photos"):
-        build(replace(config, out=config.refs / "out"))
-
-
-def test_photos_that_moved_go_on_and_other_photos_of_the_same_names_do_not(config, tmp_path):
-    build(config)
-    before = file_bytes(config.out)
-    moved = config.refs.rename(tmp_path / "moved")
-    (config.out / "shards" / "00000" / "metadata.csv").unlink()
-    build(replace(config, refs=moved))
-    assert file_bytes(config.out) == before
-    assert json.loads((config.out / "run.json").read_text())["refs"] == str(moved)
-    Image.fromarray(make_photo(555)).save(moved / "b.png")
-    moved = moved.rename(tmp_path / "again")
-    with pytest.raises(StateError, match=r"again/b\.png: is not the photo that .* was made with"):
-        build(replace(config, refs=moved))
-
-
-def test_overwrite_starts_again_and_touches_only_builds(config):
-    build(config)
-    (config.out / "shards" / "00007").mkdir()
-    build(replace(config, k=3), overwrite=True)
-    assert not (config.out / "shards" / "00007").exists()
-    foreign = config.out.parent / "foreign"
-    foreign.mkdir()
-    (foreign / "thesis.tex").touch()
-    with pytest.raises(StateError, match=r"holds files that no build made \(thesis\.tex\)"):
-        build(replace(config, out=foreign), overwrite=True)
-    assert (foreign / "thesis.tex").exists()
-
-
-def test_killed_while_the_first_file_was_written_it_starts_again(config):
-    config.out.mkdir()
-    (config.out / ".run.json.4711.glint-tmp").write_text("{")
-    build(config)
-    assert not list(config.out.rglob("*glint-tmp*"))
-
-
-def test_a_lost_shard_is_made_again(config):
-    build(config)
-    before = file_bytes(config.out)
-    for name in ("metadata.csv", "_SUCCESS.json"):
-        (config.out / "shards" / "00000" / name).unlink()
-    build(config)
-    assert file_bytes(config.out) == before
-
-
-def test_a_full_disk_is_one_clear_error_and_the_job_goes_on_later(config, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", disk], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a small disk")
-    try:
-        full = replace(config, out=disk / "out")
-        with pytest.raises(OutputError, match=r"No space left on device.* run the same command again"):
-            build(full)
-        subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True, capture_output=True)
-        assert build(full).counts["rows"] == 70
-        build(config)
-        assert file_bytes(full.out) == file_bytes(config.out)
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-def test_an_output_that_cannot_be_a_folder_is_an_error(config, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
-        build(replace(config, out=tmp_path / "file"))
-
-
-def test_two_builds_do_not_write_into_one_folder(config):
-    from filelock import FileLock
-
-    config.out.mkdir()
-    with (
-        FileLock(config.out / ".lock"),
-        pytest.raises(StateError, match="another glint-label command is writing"),
-    ):
-        build(config)
-
-
-def test_an_anchor_that_does_not_open_is_named(config):
-    break_photo(config.source_dir / "anchors" / "a1.png")
-    with pytest.raises(SourceError, match=r"a1\.png: the anchor does not open \(truncated"):
-        build(config)
-
-
-def test_dissimilar_references_get_no_labels_and_are_counted(config):
-    Image.fromarray(make_photo(0)).save(config.refs / "copy of an anchor.png")
-    report = build(replace(config, min_similarity=0.95))
-    assert report.counts["abstained"] >= 1
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False)
-    abstained = references[references["weights"] == "[]"]
-    assert len(abstained) == report.counts["abstained"]
-    assert set(abstained["split"]) == {""}
-    rows = read_manifest(config.out)
-    assert not set(rows["reference_id"]) & set(abstained["reference_id"])
-    copy = references.set_index("reference").loc["copy of an anchor.png"]
-    assert copy["near_duplicate_of"] == "anchor:anchors/a0.png"
-    assert (rows["similarity"] >= 0.95).all()
-
-
-def test_near_duplicates_share_a_split(config, tmp_path):
-    refs = save_photos(tmp_path / "pairs", [f"{number:02d}.png" for number in range(70)])
-    for number in range(70):
-        Image.open(refs / f"{number:02d}.png").save(refs / f"copy{number:02d}.jpg", quality=98)
-    build(replace(config, refs=refs))
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False).set_index("reference")
-    assert (references["near_duplicate_of"] != "").sum() >= 60
-    for name, row in references.iterrows():
-        if row["near_duplicate_of"] and not row["near_duplicate_of"].startswith("anchor:"):
-            assert row["split"] == references.loc[row["near_duplicate_of"], "split"], name
-    assert set(references["split"]) == {"train", "val"}
-
-
-def test_copies_in_other_shards_share_a_group_and_a_split(config, tmp_path):
-    refs = save_photos(tmp_path / "originals", [f"{number:03d}.png" for number in range(130)])
-    for number in range(0, 40, 4):
-        photo = Image.open(refs / f"{number:03d}.png")
-        half = photo.resize((photo.width * 9 // 10, photo.height * 9 // 10), Image.Resampling.LANCZOS)
-        photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(refs / f"m{number:03d}.png")
-        half.save(refs / f"s{number:03d}.webp", quality=80)
-        photo.save(refs / f"q{number:03d}.jpg", quality=50)
-    build(replace(config, refs=refs))
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False).set_index("reference")
-    for name in [name for name in references.index if not name[0].isdigit()]:
-        original = references.loc[f"{name[1:4]}.png"]
-        assert references.loc[name, "near_duplicate_of"] == f"{name[1:4]}.png"
-        assert references.loc[name, "split"] == original["split"]
-        assert references.loc[name, "shard"] != original["shard"]
-    alone = references[references.index.str[0].str.isdigit()]
-    assert (alone["near_duplicate_of"] == "").all()
-
-
-@pytest.fixture
-def benchmark_images(config, tmp_path) -> Path:
-    """Copies of two references and one stranger."""
-    folder = tmp_path / "benchmark"
-    (folder / "sub").mkdir(parents=True)
-    photo = Image.open(config.refs / "sub" / "f.png")
-    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "sub" / "seen.jpg", quality=60)
-    Image.open(config.refs / "c.webp").save(folder / "other.png")
-    Image.fromarray(make_photo(999)).save(folder / "stranger.png")
-    return folder
-
-
-def test_near_duplicates_of_excluded_images_get_no_labels(config, benchmark_images, tmp_path):
-    Image.open(config.refs / "c.webp").save(config.refs / "again.jpg", quality=90)
-    guarded = replace(config, exclude_near=benchmark_images)
-    report = build(guarded)
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False).set_index("reference")
-    dropped = {"again.jpg": "excluded:other.png", "c.webp": "excluded:other.png", "sub/f.png": "excluded:sub/seen.jpg"}
-    assert references.loc[references["weights"] == "[]", "near_duplicate_of"].to_dict() == dropped
-    assert report.counts == {"references": 8, "abstained": 0, "excluded": 3, "failed": 0, "rows": 50, "shards": 1}
-    assert not set(read_manifest(config.out)["reference"]) & set(dropped)
-    figures = summarise(config.out)
-    assert figures["problems"] == []
-    assert {row["reference"]: row["of"] for row in figures["near_duplicates"]} == dropped
-    assert "3 excluded" in (config.out / "README.md").read_text()
-    again = replace(guarded, out=tmp_path / "again", workers=2)
-    build(again)
-    assert file_bytes(again.out) == file_bytes(config.out)
-
-
-def test_excluded_images_are_part_of_the_settings(config, benchmark_images):
-    build(replace(config, exclude_near=benchmark_images))
-    with pytest.raises(StateError, match="exclude_near"):
-        build(config)
-    Image.fromarray(make_photo(1000)).save(benchmark_images / "stranger.png")
-    with pytest.raises(StateError, match=r"exclude_near\.sha256"):
-        build(replace(config, exclude_near=benchmark_images))
-
-
-def test_an_excluded_image_that_does_not_open_is_a_hole_and_an_error(config, benchmark_images):
-    break_photo(benchmark_images / "other.png")
-    with pytest.raises(InputError, match=r"other\.png: does not open \(truncated.* its copies cannot be found"):
-        build(replace(config, exclude_near=benchmark_images))
-
-
-def test_copies_of_held_out_anchors_are_named_and_labelled_from_the_others(config):
-    photo = Image.open(config.source_dir / "anchors" / "a1.png")
-    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(config.refs / "a copy.png")
-    build(replace(config, exclude_anchors=("anchors/a1.png",)))
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False).set_index("reference")
-    copy = references.loc["a copy.png"]
-    assert copy["near_duplicate_of"] == "anchor:anchors/a1.png"
-    assert "anchors/a1.png" not in copy["neighbours"]
-    assert len(read_manifest(config.out).query("reference == 'a copy.png'")) == 10
-
-
-def test_a_held_out_anchor_among_the_excluded_images_gets_no_labels(config):
-    Image.open(config.source_dir / "anchors" / "a1.png").save(config.refs / "a copy.png")
-    anchors = config.source_dir / "anchors"
-    report = build(replace(config, exclude_anchors=("anchors/a1.png",), exclude_near=anchors))
-    assert report.counts["excluded"] == 1
-    references = pd.read_csv(config.out / "references.csv", keep_default_na=False).set_index("reference")
-    assert references.loc["a copy.png", "near_duplicate_of"] == "excluded:a1.png"
 
 
 def test_distortions_that_cannot_be_made_are_left_out_and_named(config, tmp_path):
@@ -521,14 +143,6 @@ def test_the_real_photos_are_all_labelled(shared, tmp_path):
     assert run["config"]["references"]["count"] == 104
 
 
-# -- builds that look at visibility -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def seeing(config) -> BuildConfig:
-    return replace(config, transfer="gp")
-
-
 def test_visibility_changes_labels_and_workers_do_not(seeing, tmp_path):
     build(seeing)
     wanted = file_bytes(seeing.out)
@@ -543,46 +157,6 @@ def test_visibility_changes_labels_and_workers_do_not(seeing, tmp_path):
     mine, theirs = read_manifest(seeing.out)["mos"], read_manifest(blind.out)["mos"]
     assert (mine != theirs).any()
     np.testing.assert_allclose(mine, theirs, atol=1)
-
-
-def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tmp_path, monkeypatch):
-    from glint_label.visibility import features
-
-    build(replace(seeing, out=tmp_path / "whole"))
-    measure = features.measure_features
-    left = iter([True] * 4)
-
-    def measure_some(*arguments):
-        if not next(left, False):
-            raise KeyboardInterrupt
-        return measure(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(features, "measure_features", measure_some)
-        with pytest.raises(KeyboardInterrupt):
-            build(seeing)
-    assert not list(seeing.out.rglob("metadata.csv"))
-    build(seeing)
-    assert file_bytes(seeing.out) == file_bytes(tmp_path / "whole")
-
-
-def test_a_repaired_photo_is_looked_at_and_the_others_are_not_again(seeing, tmp_path, monkeypatch):
-    from glint_label.visibility import features
-
-    build(replace(seeing, out=tmp_path / "whole"))
-    content = break_photo(seeing.refs / "b.png")
-    build(seeing)
-    (seeing.refs / "b.png").write_bytes(content)
-    measure, seen = features.measure_features, []
-
-    def note(pixels, *arguments):
-        seen.append(pixels.shape)
-        return measure(pixels, *arguments)
-
-    monkeypatch.setattr(features, "measure_features", note)
-    assert build(seeing, retry_failed=True).counts["failed"] == 0
-    assert len(seen) == 1
-    assert file_bytes(seeing.out) == file_bytes(tmp_path / "whole")
 
 
 def test_the_card_tells_how_good_the_labels_are(seeing):
@@ -600,3 +174,52 @@ def test_too_few_anchors_for_an_audit_still_give_labels(config, tmp_path):
     build(few)
     assert not (few.out / "audit.json").exists()
     assert "How good the labels are" not in (few.out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("transfer", ["knn", "gp"])
+@pytest.mark.parametrize("embedder", ["statistics", "resnet101"])
+def test_a_photo_is_decoded_once_to_be_measured_and_once_more_for_its_pixels(
+    config, transfer, embedder, monkeypatch, tmp_path
+):
+    weights = tmp_path / "resnet.safetensors"
+    if embedder == "resnet101":
+        save_file(timm.create_model("resnet101", num_classes=0).state_dict(), weights)
+    decoded: Counter[str] = Counter()
+    decode = images._decode
+
+    def count(content: bytes, path: Path):
+        decoded[path.name] += 1
+        return decode(content, path)
+
+    monkeypatch.setattr(images, "_decode", count)
+    config = replace(config, transfer=transfer, embedder=embedder, resnet_weights=weights)
+    build(config)
+    photos = [path for folder in (config.refs, config.source_dir / "anchors") for path in folder.rglob("*.*")]
+    assert set(decoded) == {path.name for path in photos}
+    assert set(decoded.values()) == {1}
+    decoded.clear()
+    build(replace(config, images="png", out=tmp_path / "pixels"))
+    assert {decoded[path.name] for path in config.refs.rglob("*.*") if path.is_file()} == {2}
+
+
+def test_one_photo_has_one_seed_wherever_it_is_asked_for(config, rated):
+    """In a build of the anchors' folder, in fine-tuning, in evaluation and in the audit."""
+    build(replace(config, refs=rated / "anchors"))
+    rows = read_manifest(config.out).set_index(["reference", "dist_name", "dist_level"])["seed"]
+    source = load_source("custom", rated, mos_range=(1, 5))
+    wanted = {
+        (source.reference(anchor), *condition): seed
+        for anchor, seeds in anchor_seeds(source, 0, source.conditions).items()
+        for condition, seed in zip(source.conditions, seeds, strict=True)
+    }
+    assert rows.to_dict() == wanted
+    data = rated_rows(load_dataset("custom", rated), seed=0)
+    trained = {
+        (part.photos[part.photo[row]].name, *part.conditions[part.condition[row]]): int(part.seed[row])
+        for part in (data.train, data.val)
+        for row in range(len(part))
+    }
+    assert trained == wanted
+    pixels = Regenerate(source, 0)(("anchors/a0.png", "lens_blur", [(0, 2)]))[0][1]
+    photo = read_photo(rated / "anchors" / "a0.png").pixels
+    np.testing.assert_array_equal(pixels, distort(photo, "lens_blur", 2, wanted["a0.png", "lens_blur", 2]))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from glint_label.errors import InputError
+from glint_label.errors import InputError, StateError
 from glint_label.images import read_photo
-from glint_label.manifest import read_manifest
+from glint_label.manifest import digest_of, read_manifest
 from glint_label.render import render_build
 from glint_model.data.batches import Recipe, iterate
 from glint_model.data.from_manifest import read_manifest_rows
@@ -96,13 +96,31 @@ def test_photos_that_lean_on_excluded_anchors_are_left_out(manifest):
 
 def test_labels_that_rest_on_all_anchors_can_be_freed_of_one_by_the_build_alone(manifest):
     run = manifest / "run.json"
-    settings = json.loads(run.read_text())
+    before = run.read_text()
+    settings = json.loads(before)
+    settings["config"]["transfer"] = "gp"
     try:
-        run.write_text(json.dumps({**settings, "config": {**settings["config"], "transfer": "gp"}}))
+        run.write_text(json.dumps({**settings, "config_sha256": digest_of(settings["config"])}))
         with pytest.raises(InputError, match="rest on all anchors; build again with --exclude-anchors a1"):
             read_manifest_rows(manifest, exclude_anchors=["a1"])
-    finally:
+        with pytest.raises(StateError, match="was made with other settings than run.json names"):
+            read_manifest_rows(manifest)
         run.write_text(json.dumps(settings))
+        with pytest.raises(StateError, match="its settings have been edited"):
+            read_manifest_rows(manifest)
+    finally:
+        run.write_text(before)
+
+
+def test_an_edited_table_of_references_cannot_let_held_out_anchors_back_in(manifest):
+    table = manifest / "shards" / "00000" / "references.csv"
+    before = table.read_text()
+    try:
+        table.write_text(before.replace("anchors/a1.png", "anchors/a2.png"))
+        with pytest.raises(StateError, match=r"references\.csv: has changed since it was built"):
+            read_manifest_rows(manifest, exclude_anchors=["anchors/a1.png"])
+    finally:
+        table.write_text(before)
 
 
 def test_less_similar_photos_can_be_left_out(manifest):

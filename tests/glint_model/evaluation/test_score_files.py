@@ -46,4 +46,4 @@ def test_a_bad_image_is_a_row_with_its_reason_and_workers_change_nothing(tmp_pat
 def test_a_network_without_a_number_is_a_row_with_its_reason(tmp_path):
     save_photos(tmp_path, ["a.png"])
     (row,) = score_files([tmp_path / "a.png"], lambda pixels: float("inf"))
-    assert "the network gives inf" in row.error
+    assert "non-finite score (inf)" in row.error

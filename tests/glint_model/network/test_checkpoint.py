@@ -86,7 +86,7 @@ def test_a_setting_of_a_newer_version_is_named(model, tmp_path):
     path = tmp_path / "newer.safetensors"
     header = {"glint-iqa": '{"config": {"mixture": 4}, "metadata": {}}'}
     safetensors.torch.save_file({"weight": torch.zeros(2)}, path, header)
-    with pytest.raises(WeightsError, match=r"unknown network setting 'mixture'.*newer version"):
+    with pytest.raises(WeightsError, match=r"unknown setting 'mixture'.*newer version"):
         load_weights(path)
 
 

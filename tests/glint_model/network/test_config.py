@@ -33,18 +33,18 @@ def test_extensions_are_off_in_the_published_network():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"depth": 3}, "unknown network setting 'depth'"),
-        ({"dropout": "high"}, "dropout: 'high'"),
-        ({"dropout": True}, "dropout: True"),
+        ({"depth": 3}, "unknown setting 'depth'"),
+        ({"dropout": "high"}, "dropout high: must be a number"),
+        ({"dropout": True}, "dropout true: must be something other"),
         ({"dropout": 1.0}, "dropout 1.0"),
-        ({"vit_width": 96.5}, "vit_width: 96.5"),
+        ({"vit_width": 96.5}, "vit_width 96.5: must be a whole number"),
         ({"tapped_blocks": [9, 6]}, "ascending"),
         ({"tapped_blocks": []}, "ascending"),
-        ({"tapped_blocks": [6, "7"]}, "tapped_blocks"),
+        ({"tapped_blocks": [6, "seven"]}, "tapped_blocks"),
         ({"frozen_vit_blocks": 10}, "frozen_vit_blocks 10"),
         ({"frozen_cnn_stages": 4}, "frozen_cnn_stages 4"),
         ({"attention_temperature": 0}, "attention_temperature 0"),
-        ({"attention_temperature": float("nan")}, "attention_temperature nan"),
+        ({"attention_temperature": float("nan")}, "attention_temperature NaN: must be above 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(values, message):

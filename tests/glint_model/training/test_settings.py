@@ -47,15 +47,15 @@ def test_batchnorm_is_not_frozen_over_random_weights():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"lr": 0}, "lr 0.0: must be above 0"),
-        ({"lr": float("nan")}, "lr nan: must be above 0"),
-        ({"ema": 1}, "ema 1.0: must be at least 0 and below 1"),
+        ({"lr": 0}, "lr 0: must be above 0"),
+        ({"lr": float("nan")}, "lr NaN: must be above 0"),
+        ({"ema": 1}, "ema 1: must be below 1"),
         ({"group": 1}, "the rank loss compares images inside a group"),
         ({"batch_size": 30}, "must be a multiple of group x accumulate"),
         ({"optimizer": "sgd"}, "optimizer sgd: must be one of adam, adamw"),
-        ({"noise_weighting": "yes"}, "noise_weighting 'yes'"),
+        ({"noise_weighting": "yes"}, "noise_weighting yes: must be true or false"),
         ({"steps": 1.5}, "--steps 1.5"),
-        ({"exclude_anchors": "I01"}, "exclude_anchors 'I01'"),
+        ({"exclude_anchors": "I01"}, "exclude-anchors I01: must be a list"),
         ({"network": 3}, "is not a mapping of network settings"),
     ],
 )
