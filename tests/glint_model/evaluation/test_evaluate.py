@@ -1,6 +1,7 @@
 """Evaluation with scorers whose figures are known."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
