@@ -23,6 +23,8 @@ _WORDS = {
     "string": "a text",
     "path": "a path",
     "tuple": "a list",
+    "missing": "a longer list",
+    "too_long": "a shorter list",
 }
 
 
@@ -56,6 +58,8 @@ def settings(flags: Collection[str] | None = None) -> Callable[[type[Settings]],
                 check(self, **values)
             except ValidationError as error:
                 first = error.errors()[0]
+                if isinstance(cause := first.get("ctx", {}).get("error"), UsageError):
+                    raise cause from None
                 setting = str(first["loc"][0]) if first["loc"] else cls.__name__
                 raise UsageError(f"{name_of(setting)} {_plain(first['input'])}: must be {_allowed(first)}") from error
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.settings import settings
 
 if TYPE_CHECKING:
     from glint_label.duplicates.watched import Watched
     from glint_label.sources import Source
-
-IMAGES = ("none", "png", "webp")
 
 
 @settings()
@@ -29,17 +28,17 @@ class BuildConfig:
 
     refs: Path
     out: Path
-    source: str = "kadid10k"
+    source: Literal["kadid10k", "tid2013", "custom"] = "kadid10k"
     source_dir: Path | None = None
     allow_missing_anchors: bool = False
     exclude_anchors: tuple[str, ...] = ()
     exclude_near: Path | None = None
     mos_range: tuple[float, float] | None = None
-    embedder: str = "clip"
-    clip_model: str = "ViT-B-32:laion2b_s34b_b79k"
+    embedder: Annotated[str, AfterValidator(check_embedder_name)] = "clip"
+    clip_model: str = DEFAULT_MODEL
     clip_weights: Path | None = None
     resnet_weights: Path | None = None
-    transfer: str = "gp"
+    transfer: Literal["top1", "knn", "cell-mean", "gp-content", "gp"] = "gp"
     k: Annotated[int, Field(ge=1)] = 10
     min_similarity: float | None = None
     images: Literal["none", "png", "webp"] = "none"
@@ -48,16 +47,6 @@ class BuildConfig:
     max_failures: Annotated[int, Field(ge=0)] | None = None
     workers: Annotated[int, Field(ge=0)] = 1
     device: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Check names before any work."""
-        from glint_label.embed import check_embedder_name
-        from glint_label.sources import check_source_name
-        from glint_label.transfer import make_transfer
-
-        check_source_name(self.source)
-        check_embedder_name(self.embedder)
-        make_transfer(self.transfer, self.k)
 
     @property
     def suffix(self) -> str:

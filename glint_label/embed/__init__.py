@@ -13,10 +13,6 @@ from glint_label.embed.embedded import (
     write_embedded,
 )
 from glint_label.embed.embedder import Embedder, Preparation
-from glint_label.embed.file import FileEmbedder
-from glint_label.embed.hybrid import HybridEmbedder
-from glint_label.embed.resnet import ResNetEmbedder
-from glint_label.embed.statistics import StatisticsEmbedder
 from glint_label.errors import UsageError
 
 __all__ = [
@@ -37,14 +33,15 @@ __all__ = [
 EMBEDDERS = ("clip", "resnet101", "statistics", "hybrid", "file:PATH")
 
 
-def check_embedder_name(name: str) -> None:
-    """Refuse a name that is none of EMBEDDERS.
+def check_embedder_name(name: str) -> str:
+    """Refuse a name that is none of EMBEDDERS, and return it.
 
     Raises:
         UsageError: Names the allowed ones.
     """
-    if name not in EMBEDDERS[:-1] and not (name.startswith("file:") and len(name) > len("file:")):
-        raise UsageError(f"unknown embedder {name!r}; known are {', '.join(EMBEDDERS)}")
+    if name in EMBEDDERS[:-1] or (name.startswith("file:") and len(name) > len("file:")):
+        return name
+    raise UsageError(f"unknown embedder {name!r}; known are {', '.join(EMBEDDERS)}")
 
 
 def make_embedder(
@@ -71,6 +68,11 @@ def make_embedder(
         WeightsError: Weights that are not cached and cannot be downloaded.
         InputError: A vector file that does not fit.
     """
+    from glint_label.embed.file import FileEmbedder
+    from glint_label.embed.hybrid import HybridEmbedder
+    from glint_label.embed.resnet import ResNetEmbedder
+    from glint_label.embed.statistics import StatisticsEmbedder
+
     check_embedder_name(name)
     if name == "statistics":
         return StatisticsEmbedder()

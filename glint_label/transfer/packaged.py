@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,8 @@ from glint_label.sources import Source
 from glint_label.sources.source import Condition
 from glint_label.transfer.gp import GaussianProcess, LabelModel
 
-SOURCE, EMBEDDER = "kadid10k", "statistics"
+SOURCE: Final = "kadid10k"
+EMBEDDER: Final = "statistics"
 TRANSFERS = ("gp", "gp-content")
 _NOTE = (
     "The labels come from a model of human ratings that ships with glint-label; the ratings themselves were not "

@@ -1,10 +1,12 @@
 """The commands as a user meets them: output, errors, exit codes."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from PIL import Image
 
 from glint_cli.main import main
@@ -122,8 +124,8 @@ def test_an_unfinished_build_says_so(built):
         (["--k", "0"], 2, "--k 0: must be at least 1"),
         (["--k", "many"], 2, "'many' is not a valid integer"),
         (["--embedder", "vgg"], 2, "unknown embedder 'vgg'"),
-        (["--transfer", "magic"], 2, "unknown transfer 'magic'"),
-        (["--source", "koniq"], 2, "unknown source 'koniq'"),
+        (["--transfer", "magic"], 2, "--transfer magic: must be one of top1, knn"),
+        (["--source", "koniq"], 2, "--source koniq: must be one of kadid10k"),
         (["--refs", "/nowhere"], 3, "/nowhere: no such folder"),
         (["--source-dir", "/nowhere"], 3, "/nowhere: no such folder"),
         (["--images", "jpeg"], 2, "'jpeg' is not one of"),
@@ -191,10 +193,113 @@ def test_a_pixel_file_cannot_leave_its_shard(built, tmp_path):
     assert not (tmp_path / "evil.png").exists()
 
 
-@pytest.mark.parametrize("command", [[], ["build"], ["inspect"], ["render"], ["verify"], ["demo"], ["doctor"]])
-def test_help_fits_80_columns(command):
-    output = run(*command, "--help").stdout
-    assert max(len(line) for line in output.splitlines()) <= 80
+def test_the_first_line_says_what_labels_are_made_from(options, refs, rated, tmp_path, monkeypatch):
+    first = run("build", *options).stdout.splitlines()[0]
+    assert first == f"Labels from the ratings in {rated / 'ratings.csv'} (5 anchors)"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLINT_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--embedder", "statistics", "--dry-run"]
+    assert "Labels from the packaged model of kadid10k's ratings" in run(*kadid).stdout.splitlines()[0]
+    monkeypatch.setenv("GLINT_DATA", str(tmp_path / "mistyped"))
+    assert "mistyped/kadid10k: no such folder, though $GLINT_DATA is set" in run(*kadid, code=3).stderr
+
+
+def test_a_long_list_of_anchors_may_be_typed_filed_or_set(options, tmp_path):
+    everyone = [f"anchors/a{number}.png" for number in range(5)] + [
+        f"anchors/{number:060d}.png" for number in range(60)
+    ]
+    assert "has no anchor" in run("build", *options, "--exclude-anchors", ",".join(everyone), code=3).stderr
+    settings = tmp_path / "build.yaml"
+    settings.write_text("exclude-anchors: [anchors/a1.png, anchors/a3.png]\n")
+    run("build", *options, "--config", settings)
+    config = json.loads((tmp_path / "out" / "run.json").read_text())["config"]
+    assert config["exclude_anchors"] == ["anchors/a1.png", "anchors/a3.png"]
+    settings.write_text("k: [1, 2]\n")
+    assert "k is [1, 2]; it must be a single value" in run("build", *options, "--config", settings, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "names nothing"),
+        (b"\n  \n", "names nothing"),
+        (b"anchors/\xe9.png\n", "not UTF-8 text"),
+    ],
+)
+def test_a_guard_that_guards_nothing_is_an_error(options, tmp_path, content, words):
+    held_out = tmp_path / "held_out.txt"
+    held_out.write_bytes(content)
+    assert words in run("build", *options, "--exclude-anchors", held_out, code=2).stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("empty", ["", " , "])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "--refs", ".", "--source", "custom", "--exclude-anchors"],
+        ["audit", "--exclude-anchors"],
+        ["audit", "--transfer"],
+        ["pretrain", "--synthetic", "--exclude-anchors"],
+        ["evaluate", "--checkpoint", "x", "--dataset", "kadid10k", "--anchors"],
+        ["evaluate", "--checkpoint", "x", "--dataset", "kadid10k", "--types"],
+        ["finetune", "--checkpoint", "x", "--source", "kadid10k", "--train-anchors"],
+        ["render", ".", "--types"],
+    ],
+)
+def test_an_empty_list_is_an_error_wherever_one_is_taken(arguments, empty):
+    line = run(*arguments, empty, code=2).stderr.strip().splitlines()[-1]
+    assert line.startswith(f"Error: {arguments[-1]}: ")
+    assert "names nothing" in line
+
+
+def test_audit_prints_a_table_writes_it_down_and_can_demand_a_figure(rated, tmp_path):
+    audit = ["audit", "--source", "custom", "--source-dir", rated, "--mos-range", "1", "5", "--workers", "0"]
+    audit += ["--transfer", "top1,cell-mean", "--out", tmp_path / "audit"]
+    output = run(*audit).stdout
+    for words in ("random-anchor", "noise-ceiling", "top1", "cell-mean", "5 anchors"):
+        assert words in output
+    assert (tmp_path / "audit" / "audit.png").read_bytes().startswith(b"\x89PNG")
+    rows = json.loads(run(*audit, "--json").stdout)
+    best = max(row["srocc"] for row in rows if row["transfer"] in ("top1", "cell-mean"))
+    assert {"mean_error", "coverage90", "srocc_per_anchor"} <= set(rows[0])
+    run(*audit, "--min-srocc", best - 0.001)
+    assert f"the best SROCC is {best:.4f}, below --min-srocc 1" in run(*audit, "--min-srocc", 1, code=5).stderr
+
+
+def test_render_goes_on_past_a_photo_that_is_lost_and_says_so(built, refs):
+    (refs / "b.png").unlink()
+    save_photos(refs, ["c.webp"], first_seed=77)
+    result = run("render", built, "--workers", "0", "--levels", "1", code=3)
+    assert "10 images written" in result.stdout
+    assert "not rendered: b.png: " in result.stderr
+    assert "not rendered: c.webp: is not the file that was labelled" in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: 2 references could not be rendered, first b.png")
+    assert "10 already there" in run("render", built, "--workers", "0", "--levels", "1", code=3).stdout
+    assert "0 images written (0 B), 2 already there" in (
+        run("render", built, "--workers", "0", "--levels", "1", "--reference", "a.jpg").stdout
+    )
+
+
+def test_render_waits_for_nobody_and_disturbs_nobody(built):
+    with FileLock(built / ".lock"):
+        assert "another glint-label command is writing here" in run("render", built, code=3).stderr
+
+
+def test_a_command_that_is_printed_can_be_pasted(options, tmp_path):
+    out = tmp_path / "my 'out' folder"
+    options[options.index("--out") + 1] = out
+    printed = run("build", *options).stdout.splitlines()[-1].removeprefix("Next: ")
+    assert shlex.split(printed) == ["glint-label", "inspect", str(out)]
+
+
+def test_training_does_not_delete_a_build_nor_a_build_a_training_run(built, options, tmp_path):
+    before = file_bytes(built)
+    train = ["pretrain", "--synthetic", "--preset", "default-tiny", "--steps", "1", "--out", built, "--no-resume"]
+    assert f"{built}: is a build, not a training run" in run(*train, code=3).stderr
+    assert file_bytes(built) == before
+    assert (built / "run.json").is_file()
 
 
 def test_doctor_names_versions_codecs_weights_and_sources():
