@@ -14,22 +14,24 @@ from glint_label.errors import ThresholdError
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for build]")
-@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are missing.")
+@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for build]")
+@click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @anchors_option("Leave these anchors out.")
-@click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for custom.")
-@click.option("--embedder", default="statistics", metavar="LIST", type=NameList(), help="As for build; commas.")
-@click.option("--clip-weights", type=FILE, help="Local CLIP weights, for the embedders clip and hybrid.")
+@click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
+@click.option(
+    "--embedder", default="statistics", metavar="LIST", type=NameList(), help="Embedders to try, comma-separated."
+)
+@click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
 @click.option(
     "--transfer",
     default="top1,knn,cell-mean,gp-content,gp",
     metavar="LIST",
     type=NameList(),
-    help="Transfers to try; commas.",
+    help="Transfers to try, comma-separated.",
 )
-@click.option("--k", default=10, metavar="N", help="Neighbours averaged by knn.")
+@click.option("--k", default=10, metavar="N", help="Number of neighbours averaged by knn.")
 @click.option("--min-srocc", type=float, metavar="X", help="Exit with code 5 if the best SROCC is below this.")
-@click.option("--out", type=FILE, help="Folder of audit.json and audit.png.  [default: audits/NAME]")
+@click.option("--out", type=FILE, help="Folder for audit.json and audit.png.  [default: audits/NAME]")
 @workers_option
 @json_option
 @config_option
@@ -51,8 +53,9 @@ def audit(
     """Estimate label accuracy by leave-one-anchor-out.
 
     Every anchor of a rated dataset is labelled from the others, by the code
-    that labels photos, and compared with its own ratings, next to trivial
-    baselines and the noise of the raters.
+    that labels photos, and the labels are compared with its own ratings. For
+    comparison, the same is done for simple baselines and for the noise of the
+    raters.
     """
     from glint_label.audit import json_rows, leave_one_out
     from glint_label.audit.plot import write_audit

@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--refs", required=True, type=FILE, help="Folder of pristine photos.")
 @click.option("--source", required=True, metavar="NAME", help="Rated dataset: kadid10k, tid2013, custom.")
-@click.option("--source-dir", type=FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
-@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are missing.")
+@click.option(
+    "--source-dir", type=FILE, help="Folder of the dataset.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]"
+)
+@click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @anchors_option("Keep these anchors out of every label.")
 @click.option(
     "--exclude-near",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Give no labels to near-duplicates of images in DIR.",
+    help="Do not label near-duplicates of images in DIR.",
 )
-@click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for custom.")
+@click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
 @click.option(
     "--embedder",
     default="clip",
@@ -41,30 +43,36 @@ if TYPE_CHECKING:
     help="clip, resnet101 (the paper's), statistics (needs no weights), hybrid or file:PATH.npz.",
 )
 @click.option("--clip-model", default="ViT-B-32:laion2b_s34b_b79k", metavar="ARCH:TAG", help="open_clip model.")
-@click.option("--clip-weights", type=FILE, help="Local CLIP weights instead of the tag's.")
-@click.option("--resnet-weights", type=FILE, help="Local ResNet-101 weights instead of the hub's.")
+@click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
+@click.option("--resnet-weights", type=FILE, help="Local file with ResNet-101 weights, instead of a download.")
 @click.option(
     "--transfer", default="gp", metavar="NAME", help="How labels are made: top1, knn, cell-mean, gp-content, gp."
 )
-@click.option("--k", default=10, metavar="N", help="Neighbours listed, and averaged by knn.")
-@click.option("--min-similarity", type=float, metavar="X", help="Give no labels below this similarity.")
-@click.option("--images", default="none", type=click.Choice(["none", "png", "webp"]), help="Make the pixels too.")
+@click.option("--k", default=10, metavar="N", help="Number of neighbours listed, and averaged by knn.")
+@click.option(
+    "--min-similarity", type=float, metavar="X", help="Do not label photos less similar than this to every anchor."
+)
+@click.option(
+    "--images", default="none", type=click.Choice(["none", "png", "webp"]), help="Also write the distorted images."
+)
 @click.option("--out", type=FILE, help="Output folder.  [default: manifests/NAME]")
 @workers_option
 @click.option("--seed", default=0, metavar="N", help="Seed of all random distortions.")
 @device_option
-@click.option("--limit", type=int, metavar="N", help="Only the first N photos.")
-@click.option("--dry-run", is_flag=True, help="Check everything, estimate size and time, write nothing.")
+@click.option("--limit", type=int, metavar="N", help="Use only the first N photos.")
+@click.option("--dry-run", is_flag=True, help="Check everything and estimate size and time; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Delete an earlier build in --out first.")
 @click.option("--retry-failed", is_flag=True, help="Try the photos in failed.csv again.")
-@click.option("--max-failures", type=int, metavar="N", help="Stop with exit code 4 above this.  [default: no limit]")
+@click.option(
+    "--max-failures", type=int, metavar="N", help="Stop with exit code 4 if more photos fail.  [default: no limit]"
+)
 @strict_option
 @config_option
 def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **options: Any) -> None:
     """Label every photo in a folder.
 
     Writes a manifest with one row per photo, distortion and level. If it is
-    stopped, the same command goes on where it was.
+    stopped, run the same command again to continue.
     """
     from glint_label.build.config import BuildConfig
 

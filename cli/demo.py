@@ -14,15 +14,15 @@ from glint_cli.progress import show_progress
     "--out",
     default=Path("manifests/demo"),
     type=click.Path(path_type=Path),
-    help="Folder of the demo's build.",
+    help="Folder for the demo's build.",
 )
 @workers_option
 def demo(out: Path, workers: int) -> None:
-    """Do the whole job offline, on photos of scikit-image.
+    """Run the whole job offline, on sample photos.
 
-    The labels are of human origin: they come from the model of KADID-10k's
-    ratings that comes with this program. An earlier demo in the same folder
-    is replaced.
+    The photos come with scikit-image. The labels are of human origin: they
+    come from the packaged model of KADID-10k's ratings. An earlier demo in
+    the same folder is replaced.
     """
     from glint_label.demo import run_demo
     from glint_label.manifest.inspect import summarise

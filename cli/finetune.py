@@ -16,20 +16,25 @@ _EPOCHS = 5.0
 
 @click.command()
 @click.option("--checkpoint", required=True, type=FILE, help="Weights to start from.")
-@click.option("--source", required=True, metavar="NAME|CSV", help="What people rated: as `evaluate --dataset`.")
-@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for `evaluate`]")
+@click.option("--source", required=True, metavar="NAME|CSV", help="Rated images: as for `evaluate --dataset`.")
+@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for `evaluate`]")
 @click.option(
-    "--train-anchors", metavar="LIST|FILE", type=NameList(from_file=True), help="Only images of these contents."
+    "--train-anchors",
+    metavar="LIST|FILE",
+    type=NameList(from_file=True),
+    help="Train only on images of these contents.",
 )
-@click.option("--out", type=FILE, help="Folder of the run.  [default: runs/finetune-SOURCE]")
-@click.option("--preset", metavar="NAME", help="Settings, but for the network.  [default: the checkpoint's]")
+@click.option("--out", type=FILE, help="Folder for the run.  [default: runs/finetune-SOURCE]")
+@click.option(
+    "--preset", metavar="NAME", help="Training settings; the network is the checkpoint's.  [default: the checkpoint's]"
+)
 @training_options
 def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None:
     """Fine-tune a checkpoint on human ratings.
 
-    The images are made from the anchors of the rated dataset, or read with
-    --pixels disk; those of a CSV (file_name, mos[, group]) are always read.
-    A tenth of the contents is kept for validation.
+    The images are generated from the anchors of the rated dataset, or read
+    from disk with --pixels disk; those of a CSV (file_name, mos[, group]) are
+    always read. A tenth of the contents is kept for validation.
     """
     from glint_model.data.from_ratings import rated_rows
     from glint_model.datasets import load_dataset

@@ -11,14 +11,13 @@ from glint_cli.text import bar, count, table
 from glint_label.errors import StateError
 
 _SHOWN = 5
-_STD = "error to be expected"
 
 
 @click.command()
 @folder_argument
 @json_option
 def inspect(folder: Path, as_json: bool) -> None:
-    """Show what a build in DIR holds, and check every file of it.
+    """Summarise the build in DIR, and check its files.
 
     Exit code 3 if anything is missing or has changed since it was built.
     """
@@ -40,12 +39,13 @@ def show(figures: dict[str, Any]) -> None:
     for name, value in _overview(figures):
         click.echo(f"  {name:<13} {value}")
     if figures["distortions"]:
-        click.echo(f"\nMean label per level, {_range(figures)}; spread over photos;")
-        click.echo(f"+- {_STD} of one label")
+        click.echo(f"\nMean label per level, {_range(figures)}; spread: deviation over photos;")
+        click.echo("+-: standard error of one label")
         click.echo(_distortions(figures))
         labels = figures["labels"]
         click.echo(
-            f"\nLabels: mean {labels['mean']:.2f}, deviation {labels['std']:.2f}, {_STD} {labels['mos_error']:.2f}"
+            f"\nLabels: mean {labels['mean']:.2f}, standard deviation {labels['std']:.2f}, "
+            f"mean standard error {labels['mos_error']:.2f}"
         )
         click.echo(_histogram(labels))
     if figures["similarity_quartiles"]:
@@ -59,20 +59,22 @@ def show(figures: dict[str, Any]) -> None:
     if figures["hubs"]:
         _hubs(figures)
     of = figures["near_duplicate_counts"]
-    title = f"Near-duplicates: {of['references']} of photos, {of['anchors']} of anchors, {of['excluded']} excluded"
+    title = (
+        f"Near-duplicates: {of['references']} of other photos, {of['anchors']} of anchors, {of['excluded']} excluded"
+    )
     _list(title, [f"{row['reference']} of {row['of']}" for row in figures["near_duplicates"]])
-    _list("Abstained: no anchor is similar enough", figures["abstained"])
+    _list("Not labelled: no anchor is similar enough", figures["abstained"])
     failures = [f"{row['reference']}: {row['reason']}, {row['message']}" for row in figures["failures"]]
     _list("Failures", failures)
     if figures["problems"]:
         _list("PROBLEMS", figures["problems"])
     else:
-        click.echo(f"\nIntegrity: all {count(figures['shards'])} shards agree with their _SUCCESS.json")
+        click.echo(f"\nIntegrity: all {count(figures['shards'])} shards are complete and unchanged")
 
 
 def _range(figures: dict[str, Any]) -> str:
     low, high = figures["mos_range"]
-    return f"{low:g} (worst) .. {high:g} (best)"
+    return f"from {low:g} (worst) to {high:g} (best)"
 
 
 def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
@@ -135,9 +137,9 @@ def _support(figures: dict[str, Any]) -> None:
     """Print the photos that no anchor resembles."""
     if figures["supported_from"] is not None:
         click.echo(
-            f"  {count(figures['unsupported'])} photos lie below {figures['supported_from']:.3f}, "
-            "which 95 % of the anchors reach\n  among themselves. The least supported:"
+            f"  {count(figures['unsupported'])} photos are less similar to every anchor than 95 % of the anchors"
         )
+        click.echo(f"  are to their nearest one ({figures['supported_from']:.3f}). The least similar:")
     for row in figures["least_supported"]:
         click.echo(f"  {row['similarity']:6.3f}  {row['reference']} (nearest: {row['anchor']})")
 

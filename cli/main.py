@@ -13,15 +13,15 @@ from glint_label.errors import GlintError
 # name -> what it does; each is loaded when it is called, since most need libraries that take seconds to load.
 COMMANDS = {
     "build": "Label every photo in a folder.",
-    "inspect": "Show what a build in DIR holds, and check every file of it.",
+    "inspect": "Summarise the build in DIR, and check its files.",
     "audit": "Estimate label accuracy by leave-one-anchor-out.",
-    "render": "Make the pixels of the build in DIR, or of a part of it.",
-    "verify": "Make a source's own distorted images again and compare.",
+    "render": "Write the distorted images of the build in DIR, or of a part of it.",
+    "verify": "Regenerate a source's own distorted images and compare.",
     "pretrain": "Train the network on a manifest.",
     "finetune": "Fine-tune a checkpoint on human ratings.",
     "evaluate": "Compare a network's scores with human ratings.",
     "score": "Score images, and all images in folders.",
-    "demo": "Do the whole job offline, on photos of scikit-image.",
+    "demo": "Run the whole job offline, on sample photos.",
     "doctor": "Check whether this machine is ready, and how to fix it if not.",
 }
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80, "show_default": True}
@@ -80,8 +80,8 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: AR
 def main() -> None:
     """Turn a folder of pristine photos into an image-quality dataset.
 
-    Every photo is given the human ratings of similar rated photos, for the
-    same distortions. A first try, offline, in a minute:
+    Every photo is labelled from the human ratings of similar photos, for the
+    same distortions. To try it out, offline, in about a minute:
 
     \b
         glint-label demo

@@ -107,7 +107,7 @@ def config_option(command: Command) -> Command:
         callback=_use_config,
         is_eager=True,
         expose_value=False,
-        help="YAML file of these options; flags win over it.",
+        help="YAML file with these options; flags override it.",
     )
     return option(command)
 
@@ -119,15 +119,19 @@ def _count_workers(_: click.Context, __: click.Parameter, value: int | None) -> 
 
 
 folder_argument = click.argument("folder", metavar="DIR", type=FILE)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 workers_option = click.option(
-    "--workers", type=click.IntRange(0), metavar="N", callback=_count_workers, help="Processes.  [default: one a core]"
+    "--workers",
+    type=click.IntRange(0),
+    metavar="N",
+    callback=_count_workers,
+    help="Worker processes.  [default: one per core]",
 )
 device_option = click.option(
-    "--device", default="auto", metavar="NAME", help="Torch device; auto takes a GPU if there is one."
+    "--device", default="auto", metavar="NAME", help="Torch device; auto uses a GPU if there is one."
 )
 strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse other image codecs than the build's, instead of warning."
+    "--strict", is_flag=True, help="Stop, rather than warn, if the image codecs differ from the build's."
 )
 
 
@@ -159,7 +163,7 @@ types_option = click.option(
     metavar="LIST",
     type=NameList(),
     callback=parse_distortions,
-    help="Only these distortions: names or numbers, commas.",
+    help="Only these distortions: names or numbers, comma-separated.",
 )
 
 

@@ -11,18 +11,22 @@ from glint_cli.training import merge_config, show_report, stop_after_step, tell,
 
 
 @click.command()
-@click.option("--manifest", type=FILE, help="What `build` made.  [default: the only build under ./manifests]")
-@click.option("--refs", type=FILE, help="Folder of the references, if it has moved.")
-@click.option("--synthetic", is_flag=True, default=None, help="Drawn photos instead of a manifest: a trial.")
-@click.option("--out", type=FILE, help="Folder of the run.  [default: runs/PRESET]")
-@click.option("--preset", metavar="NAME", help="paper, default, or one with -tiny.  [default: default]")
-@click.option("--min-similarity", type=float, metavar="X", help="Leave out photos less similar to an anchor.")
+@click.option("--manifest", type=FILE, help="Folder of a build.  [default: the only build under ./manifests]")
+@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
+@click.option(
+    "--synthetic", is_flag=True, default=None, help="Train on generated images instead of a manifest, as a trial."
+)
+@click.option("--out", type=FILE, help="Folder for the run.  [default: runs/PRESET]")
+@click.option("--preset", metavar="NAME", help="paper, default, paper-tiny or default-tiny.  [default: default]")
+@click.option(
+    "--min-similarity", type=float, metavar="X", help="Leave out photos less similar than this to every anchor."
+)
 @training_options
 def pretrain(config_file: Path | None, **options: Any) -> None:
     """Train the network on a manifest.
 
-    A run that was stopped goes on when the same command is given again. With
-    several GPUs, start it with torchrun.
+    If it is stopped, run the same command again to continue. To use several
+    GPUs, start it with torchrun.
     """
     from glint_model.data.from_manifest import find_build, read_manifest_rows
     from glint_model.data.rows import synthetic_rows

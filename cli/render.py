@@ -12,11 +12,11 @@ from glint_label.errors import InputError
 
 @click.command()
 @folder_argument
-@click.option("--refs", type=FILE, help="Folder of the references, if it has moved.")
+@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
 @types_option
-@click.option("--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; repeatable.")
+@click.option("--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; may be repeated.")
 @click.option("--split", multiple=True, type=click.Choice(["train", "val"]), help="Only this split.")
-@click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; repeatable.")
+@click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; may be repeated.")
 @workers_option
 @strict_option
 @config_option
@@ -30,11 +30,11 @@ def render(
     workers: int,
     strict: bool,
 ) -> None:
-    """Make the pixels of the build in DIR, or of a part of it.
+    """Write the distorted images of the build in DIR, or of a part of it.
 
-    Files go beside the metadata.csv that names them. Those that exist stay,
-    so if it is stopped, the same command goes on where it was. A photo that
-    is missing or has changed does not stop the others; exit code 3 then.
+    Images go beside the metadata.csv that lists them. Existing ones are kept,
+    so if it is stopped, run the same command again to continue. If a photo is
+    missing or has changed, the others are rendered and the exit code is 3.
     """
     from glint_label.render import Selection, render_build
 

@@ -25,22 +25,24 @@ _SAME_SIGNAL = 2.0  # seconds
 
 
 _OPTIONS = (
-    click.option("--config", "config_file", type=FILE, help="YAML file of settings and options; flags win."),
-    click.option("--steps", type=int, metavar="N", help="Length in steps.  [default: the preset's]"),
-    click.option("--epochs", type=float, metavar="N", help="Length in passes over the images."),
-    click.option("--batch-size", type=int, metavar="N", help="Images of a step, over all processes."),
+    click.option("--config", "config_file", type=FILE, help="YAML file with settings and options; flags override it."),
+    click.option("--steps", type=int, metavar="N", help="Number of training steps.  [default: the preset's]"),
+    click.option("--epochs", type=float, metavar="N", help="Number of passes over the images, instead of --steps."),
+    click.option("--batch-size", type=int, metavar="N", help="Images per step, over all processes."),
     click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
     click.option("--precision", metavar="NAME", help="32, bf16, or auto: bf16 on a GPU.  [default: auto]"),
-    click.option("--seed", type=int, metavar="N", help="Of weights, order, crops, dropout.  [default: 0]"),
-    click.option("--workers", type=int, metavar="N", help="Processes that make the batches."),
+    click.option("--seed", type=int, metavar="N", help="Seed of weights, order, crops and dropout.  [default: 0]"),
+    click.option("--workers", type=int, metavar="N", help="Processes that prepare the batches."),
     click.option("--checkpoint-every", type=int, metavar="N", help="Steps between checkpoints."),
     click.option(
         "--resume/--no-resume",
         default=None,
-        help="Demand a run to go on with, or delete it.  [default: go on with a run of the same settings]",
+        help="Require a run to continue, or delete it and start again.  [default: continue one if it is there]",
     ),
-    click.option("--pixels", metavar="NAME", help="fly: from recipes; disk: from files.  [default: fly]"),
-    anchors_option("Anchors held out of training, for a test on them."),
+    click.option(
+        "--pixels", metavar="NAME", help="fly: generate images from recipes; disk: read them.  [default: fly]"
+    ),
+    anchors_option("Anchors held out of training, to test on them later."),
 )
 
 

@@ -20,10 +20,12 @@ _TITLES = {
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=FILE, help="Its folder.  [default: as for build]")
-@click.option("--allow-missing-anchors", is_flag=True, help="Go on without anchors that are missing.")
+@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for build]")
+@click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @types_option
-@click.option("--min-psnr", type=float, metavar="DB", help="Exit with code 5 if an exact image is below this.")
+@click.option(
+    "--min-psnr", type=float, metavar="DB", help="Exit with code 5 if an image that should be exact is below this."
+)
 @workers_option
 @json_option
 @config_option
@@ -36,9 +38,9 @@ def verify(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make a source's own distorted images again and compare.
+    """Regenerate a source's own distorted images and compare.
 
-    Tells, for each distortion and level, how near our pixels come to the
+    Shows, for each distortion and level, how close our pixels are to the
     files that the raters saw. Missing images are counted.
     """
     from glint_label.sources import load_source

@@ -5,9 +5,9 @@ GlintError
 +-- InputError (3)          data that cannot be used: images, ratings, manifests, vectors
 |   +-- ImageError          one image; becomes a row in failed.csv
 |   +-- SourceError         a rated dataset that is incomplete or malformed
-|   +-- WeightsError        weights that are neither here nor to be had
+|   +-- WeightsError        weights that are missing or unusable
 |   +-- StateError          an output folder that another configuration made, or that is damaged
-|   +-- OutputError         a disk that is full or not writable
+|   +-- OutputError         a disk that is full or read-only
 +-- TooManyFailuresError (4)
 +-- WorkerError (1)         a worker process died
 +-- TrainingError (1)       a loss that is no longer a number
@@ -50,7 +50,7 @@ class SourceError(InputError):
 
 
 class WeightsError(InputError):
-    """Network weights that are neither on this machine nor to be had."""
+    """Network weights that are missing or unusable."""
 
 
 class StateError(InputError):

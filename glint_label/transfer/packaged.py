@@ -27,10 +27,7 @@ from glint_label.transfer.gp import GaussianProcess, LabelModel
 SOURCE: Final = "kadid10k"
 EMBEDDER: Final = "statistics"
 TRANSFERS = ("gp", "gp-content")
-_NOTE = (
-    "The labels come from a model of human ratings that ships with glint-label; the ratings themselves were not "
-    "on this machine."
-)
+_NOTE = "The labels come from the packaged model of human ratings; the ratings themselves were not on this machine."
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def measure_anchors(
             if photo.failure is not None:
                 raise SourceError(
                     f"{item.path}: the anchor does not open ({photo.failure[1]}); restore the file, "
-                    "or remove it and go on without it with --allow-missing-anchors"
+                    "or remove it and continue without it with --allow-missing-anchors"
                 )
             if photo.features is not None:
                 _keep(places[item.name], photo.features)

@@ -202,7 +202,7 @@ class GlintIQA(nn.Module):
 
         Raises:
             UsageError: A width of one's own, for which the hub has no weights.
-            WeightsError: Weights that are neither here nor to be had, or do not fit.
+            WeightsError: The weights are missing and cannot be downloaded, or do not fit.
         """
         for name, weights in (("vit_width", vit), ("cnn_width", cnn)):
             if weights == "hub" and getattr(config, name) is not None:

@@ -89,7 +89,7 @@ class Run:
         path = self.out / "run.json"
         if not path.is_file():
             if resume:
-                raise StateError(f"{self.out}: holds no run to go on with; leave --resume out to start one")
+                raise StateError(f"{self.out}: holds no run to resume; leave out --resume to start one")
             return False
         try:
             old = json.loads(path.read_text(encoding="utf-8"))["identity"]

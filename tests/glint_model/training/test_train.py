@@ -144,7 +144,7 @@ def test_another_configuration_is_refused_with_what_differs(data, tmp_path):
     train(replace(config, workers=0, checkpoint_every=1), data, tmp_path / "run")
     train(replace(config, lr=0.01), data, tmp_path / "run", resume=False)
     assert outputs(tmp_path / "run") != before
-    with pytest.raises(StateError, match="no run to go on with"):
+    with pytest.raises(StateError, match="no run to resume"):
         train(config, data, tmp_path / "other", resume=True)
 
 
