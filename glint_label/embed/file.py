@@ -61,7 +61,7 @@ def _read(file: Path) -> tuple[list[str], NDArray[np.float32]]:
     names, vectors = read_arrays(file, "names", "vectors")
     if names.ndim != 1 or names.dtype.kind not in "US" or vectors.ndim != 2 or len(names) != len(vectors):
         raise InputError(
-            f"{file}: must hold names (n,) of text and vectors (n, d), not {names.dtype} {names.shape}, {vectors.shape}"
+            f"{file}: must hold text names (n,) and vectors (n, d), not {names.dtype} {names.shape}, {vectors.shape}"
         )
     if vectors.dtype.kind not in "fiu":
         raise InputError(f"{file}: the vectors are {vectors.dtype}, not numbers")

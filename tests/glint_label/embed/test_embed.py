@@ -157,7 +157,7 @@ def test_vectors_are_found_by_the_end_of_the_path(tmp_path):
         (["a/1.png", "2.png", "2.png"], np.eye(3), "names '2.png' twice"),
         (["a/1.png", "2.png"], np.array([[1, 0], [np.nan, 0]]), "of '2.png' holds NaN"),
         (["a/1.png", "2.png"], np.array([[1, 0], [0, 0]]), "all zeros"),
-        (["a/1.png", "2.png"], np.eye(3), "must hold names"),
+        (["a/1.png", "2.png"], np.eye(3), "must hold text names"),
         (["a/1.png", "2.png"], np.array([["x", "y"]] * 2), "not numbers"),
         ([b"a/1.png", b"2.png"], np.array([[object()], [object()]]), "not an .npz with plain arrays"),
     ],
