@@ -21,6 +21,7 @@ COMMANDS = {
     "finetune": "Fine-tune a checkpoint on human ratings.",
     "evaluate": "Compare a network's scores with human ratings.",
     "score": "Score images, and all images in folders.",
+    "export-onnx": "Write a checkpoint as ONNX, to score without torch.",
     "demo": "Run the whole job offline, on sample photos.",
     "doctor": "Check whether this machine is ready, and how to fix it if not.",
 }
@@ -50,7 +51,8 @@ class GlintGroup(click.Group):
         """Load a command's module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"glint_cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"glint_cli.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

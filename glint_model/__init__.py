@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from glint_model import network
 from glint_model.network import GlintConfig
 
 if TYPE_CHECKING:
@@ -13,7 +14,5 @@ __all__ = ["GlintConfig", "GlintIQA"]
 def __getattr__(name: str) -> Any:
     """Import the network when it is first asked for: torch and timm take seconds."""
     if name == "GlintIQA":
-        from glint_model.network import GlintIQA
-
-        return GlintIQA
+        return network.GlintIQA
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,8 @@ from filelock import FileLock
 from PIL import Image
 
 from glint_cli.main import main
+from glint_model import GlintConfig, GlintIQA
+from glint_model.network.checkpoint import save_weights
 from tests.conftest import file_bytes, record_again, save_photos
 
 
@@ -301,6 +303,15 @@ def test_training_does_not_delete_a_build_nor_a_build_a_training_run(built, opti
     assert f"{built}: is a build, not a training run" in run(*train, code=3).stderr
     assert file_bytes(built) == before
     assert (built / "run.json").is_file()
+
+
+def test_a_checkpoint_becomes_onnx(tmp_path):
+    checkpoint = tmp_path / "small.safetensors"
+    save_weights(checkpoint, GlintIQA(GlintConfig.tiny()), {})
+    assert f"{tmp_path / 'small.onnx'} written" in run("export-onnx", checkpoint).stdout
+    assert (tmp_path / "small.onnx").stat().st_size > 100_000
+    assert "no such checkpoint" in run("export-onnx", tmp_path / "none.safetensors", code=3).stderr
+    assert "must end in .onnx" in run("export-onnx", checkpoint, "--out", tmp_path / "x.pt", code=2).stderr
 
 
 def test_doctor_names_versions_codecs_weights_and_sources():
