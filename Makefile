@@ -1,9 +1,13 @@
 # Each target makes what it needs: on a machine with only Python, git and make, `make demo` and `make test` both work.
-PYTHON ?= $(firstword $(foreach python,python3.12 python3.11 python3.13 python3,$(if $(shell $(python) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo yes),$(python))))
+first_python = $(firstword $(foreach python,$(1),$(if $(shell $(python) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo yes),$(python))))
+PYTHON ?= $(call first_python,python3.12 python3.11 python3.13 python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# The oldest versions have no wheels for the newest Pythons.
+LOWEST_PYTHON ?= $(call first_python,python3.11 python3.12 python3)
+LOWEST := .venv-lowest/bin
 
-.PHONY: install demo test test-slow lint bench bench-gpu clean
+.PHONY: install demo test test-slow test-lowest lint bench bench-gpu clean
 
 install: $(INSTALLED)
 
@@ -23,6 +27,20 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow
 
+# Left out: tests of the source tree, and two of a minute each that say nothing about versions. Old packages warn of what
+# their newer dependencies will drop; any other warning is an error here too.
+test-lowest: .venv-lowest/installed
+	$(LOWEST)/python -m pytest -n 2 -m "not slow" -W ignore::DeprecationWarning -W ignore::FutureWarning \
+		tests/test_bounds.py tests/glint_label tests/glint_model tests/glint_cli \
+		--ignore tests/glint_label/test_label_model.py --ignore tests/glint_label/test_demo.py
+
+.venv-lowest/installed: pyproject.toml .ci/lowest.txt
+	@test -n "$(LOWEST_PYTHON)" || { echo "the oldest versions need Python 3.11 or 3.12; none was found on the PATH" >&2; exit 1; }
+	$(LOWEST_PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/python -m pip install --quiet --constraint .ci/lowest.txt --editable ".[test,onnx,tensorboard]"
+	@touch $@
+
 # mypy sees the command line under its installed name, glint_cli.
 lint: install
 	$(BIN)/ruff check .
@@ -41,4 +59,4 @@ bench-gpu: install
 	$(BIN)/python benchmarks/train.py --device cuda
 
 clean:
-	rm -rf .venv .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-photos
+	rm -rf .venv .venv-lowest .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-photos
