@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import FILE, NameList, anchors_option, config_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import table
@@ -54,6 +55,7 @@ def audit(
     that labels photos, and compared with its own ratings, next to trivial
     baselines and the noise of the raters.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.audit import json_rows, leave_one_out
     from glint_label.audit.plot import write_audit
     from glint_label.sources import load_source
