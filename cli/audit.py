@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import FILE, NameList, anchors_option, config_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import table
@@ -57,6 +58,7 @@ def audit(
     comparison, the same is done for simple baselines and for the noise of the
     raters.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.audit import json_rows, leave_one_out
     from glint_label.audit.plot import write_audit
     from glint_label.sources import load_source

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, goes_on, if_interrupted
 from glint_cli.options import (
     FILE,
     anchors_option,
@@ -74,6 +75,7 @@ def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **op
     Writes a manifest with one row per photo, distortion and level. If it is
     stopped, run the same command again to continue.
     """
+    if_interrupted(STARTS_OVER if dry_run else goes_on(without="--overwrite" if overwrite else ""))
     from glint_label.build.config import BuildConfig
 
     options["out"] = options["out"] or Path("manifests") / options["source"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from glint_cli.inspect import show
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import command_line, workers_option
 from glint_cli.progress import show_progress
 
@@ -24,6 +25,7 @@ def demo(out: Path, workers: int) -> None:
     come from the packaged model of KADID-10k's ratings. An earlier demo in
     the same folder is replaced.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.demo import run_demo
     from glint_label.manifest.inspect import summarise
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import json_option
 from glint_label.errors import InputError
 
@@ -18,6 +19,7 @@ def doctor(as_json: bool) -> None:
 
     Exit code 3 if something does not work.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.doctor import diagnose
 
     findings = diagnose()

@@ -1,17 +1,18 @@
 """`glint-label evaluate`."""
 
 import json
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import FILE, NameList, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
+from glint_cli.scoring import crops_option, open_scorer
 from glint_cli.text import count, table
-from glint_label.files import make_folder, sha256_of, write_atomic
+from glint_label.files import make_folder, write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
 @click.option("--anchors", metavar="LIST|FILE", type=NameList(from_file=True), help="Only images of these contents.")
 @click.option("--types", metavar="LIST", type=NameList(), help="Only these distortions: names or numbers.")
 @click.option("--splits", default=0, type=click.IntRange(0), metavar="N", help="Median over N content splits too.")
-@click.option("--crops", default=25, type=click.IntRange(0), metavar="N", help="Crops an image; 0: all of it.")
+@crops_option
 @click.option("--seed", default=0, metavar="N", help="Seed of crops, random distortions and intervals.")
 @device_option
 @workers_option
@@ -73,21 +74,22 @@ def evaluate(
     """Compare a network's scores with human ratings.
 
     Tells SROCC, PLCC, KROCC and RMSE, of all images and by distortion, with
-    95 % intervals that draw whole contents.
+    95 % intervals that draw whole contents. If it is stopped, the same
+    command with --out goes on where it was.
     """
-    from glint_label.embed import resolve_device
-    from glint_model import GlintIQA
+    if_interrupted(needs_out(out, "DIR"))
     from glint_model.datasets import load_dataset
     from glint_model.evaluation.evaluate import choose_images, score_rated
     from glint_model.evaluation.evaluate import evaluate as compare
+    from glint_model.evaluation.kept import KeptScores
 
     rated = load_dataset(dataset, data_dir).select(anchors or (), types or ())
     rated, missing = choose_images(rated, pixels, allow_missing)
-    model = GlintIQA.load(checkpoint, resolve_device(device))
-    scorer = partial(model.score_one, crops=crops, seed=seed)
+    scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     if out is not None:
         make_folder(out)
-    scored = score_rated(rated, scorer, pixels, seed=seed, workers=workers, progress=show_progress)
+    kept = KeptScores(out and out / "scores.csv", made_with)
+    scored = score_rated(rated, scorer, pixels, seed=seed, workers=workers, progress=show_progress, kept=kept)
     found = compare(scored, rated.distortions, splits=splits, seed=seed, progress=show_progress)
     figures = {
         "dataset": rated.name,
@@ -99,7 +101,7 @@ def evaluate(
         "crops": crops,
         "seed": seed,
         "checkpoint": str(checkpoint),
-        "checkpoint_sha256": sha256_of(checkpoint),
+        "checkpoint_sha256": made_with["checkpoint_sha256"],
         **found.to_dict(),
     }
     if out is not None:
@@ -109,12 +111,14 @@ def evaluate(
         write_atomic(out / "scores.csv", format_csv(_SCORES, scored[list(_SCORES)].itertuples(index=False)))
         write_atomic(out / "metrics.json", json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
+        kept.remove()
     if as_json:
         click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
     else:
         show(figures, found)
         if out is not None:
-            click.echo(f"\nscores.csv, metrics.json and scatter.png are in {out}")
+            before = f"; {count(kept.reused)} images had been scored before" if kept.reused else ""
+            click.echo(f"\nscores.csv, metrics.json and scatter.png are in {out}{before}")
 
 
 def show(figures: dict[str, Any], found: "Evaluation") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import FILE, NameList
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
@@ -43,9 +44,11 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     from glint_model.training.settings import resolve
 
     given = merge_config(config_file, options)
+    resume = given.pop("resume", None)
+    if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     network, _, facts = load_weights(checkpoint)
     source_dir, out = (Path(given.pop(name)) if name in given else None for name in ("source_dir", "out"))
-    source, resume, wanted = given.pop("source"), given.pop("resume", None), given.pop("train_anchors", ())
+    source, wanted = given.pop("source"), given.pop("train_anchors", ())
     excluded = set(given.get("exclude_anchors", ()))
     preset = given.pop("preset", json.loads(facts.get("settings", "{}")).get("preset", "default"))
     rated = load_dataset(source, source_dir)

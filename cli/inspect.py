@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import folder_argument, json_option
 from glint_cli.text import bar, count, table
 from glint_label.errors import StateError
@@ -21,6 +22,7 @@ def inspect(folder: Path, as_json: bool) -> None:
 
     Exit code 3 if anything is missing or has changed since it was built.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.manifest.inspect import summarise
 
     figures = summarise(folder)

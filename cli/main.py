@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 import glint_label
+from glint_cli.interrupt import interrupted
 from glint_label.errors import GlintError
 
 # name -> what it does; each is loaded when it is called, since most need libraries that take seconds to load.
@@ -69,8 +70,7 @@ class GlintGroup(click.Group):
             raise OneLine(str(error), error.exit_code) from error
         except (KeyboardInterrupt, Terminated) as error:
             code = 130 if isinstance(error, KeyboardInterrupt) else 143
-            message = "interrupted; what is finished is kept: run the same command again to go on"
-            raise OneLine(message, code) from error
+            raise OneLine(interrupted(ctx), code) from error
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a signal handler's signature)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import FILE
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
@@ -36,6 +37,7 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     given = merge_config(config_file, options)
     manifest, refs, out = (Path(given.pop(name)) if name in given else None for name in ("manifest", "refs", "out"))
     synthetic, resume = given.pop("synthetic", False), given.pop("resume", None)
+    if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     config = resolve(given.pop("preset", "default"), given)
     if synthetic:
         data = synthetic_rows()

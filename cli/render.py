@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import FILE, config_option, folder_argument, strict_option, types_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
@@ -36,6 +37,7 @@ def render(
     so if it is stopped, run the same command again to continue. If a photo is
     missing or has changed, the others are rendered and the exit code is 3.
     """
+    if_interrupted(goes_on())
     from glint_label.render import Selection, render_build
 
     selection = Selection(types, levels, split, reference)

@@ -1,14 +1,15 @@
 """`glint-label score`."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import FILE, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
+from glint_cli.scoring import crops_option, open_scorer
 from glint_cli.text import count
 from glint_label.errors import InputError, UsageError
 from glint_label.files import write_atomic
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
 @click.option("--checkpoint", required=True, type=FILE, help="Weights: FILE.safetensors.")
 @click.option("--out", type=FILE, help="FILE.csv or FILE.json instead of stdout.")
-@click.option("--crops", default=25, type=click.IntRange(0), metavar="N", help="Crops an image; 0: all of it.")
+@crops_option
 @click.option("--seed", default=0, metavar="N", help="Seed of the crops' places.")
 @device_option
 @workers_option
@@ -41,25 +42,26 @@ def score(
     """Score images, and all images in folders.
 
     A bad image gets a row with its error and a line on stderr; exit code 3
-    only if no image could be scored.
+    only if no image could be scored. If it is stopped, the same command with
+    --out goes on where it was.
     """
-    from glint_label.embed import resolve_device
-    from glint_model import GlintIQA
+    if_interrupted(needs_out(out, "FILE"))
+    from glint_model.evaluation.kept import KeptScores
     from glint_model.evaluation.score import list_inputs, score_files
 
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"--out {out}: must end in .csv or .json")
     files = list_inputs(paths)
-    model = GlintIQA.load(checkpoint, resolve_device(device))
-    rows = score_files(
-        files, partial(model.score_one, crops=crops, seed=seed), min(workers, len(files)), show_progress
-    )
+    scorer, made_with = open_scorer(checkpoint, device, crops, seed)
+    kept = KeptScores(out, made_with)
+    rows = score_files(files, scorer, min(workers, len(files)), show_progress, kept)
     as_json = as_json if out is None else out.suffix.lower() == ".json"
     content = to_json(rows) if as_json else to_csv(rows)
     if out is None:
         click.echo(content, nl=False)
     else:
         write_atomic(out, content)
+        kept.remove()
     bad = [row for row in rows if row.error]
     for row in bad:
         click.echo(f"no score: {row.error}", err=True)
@@ -67,7 +69,8 @@ def score(
         raise InputError(f"none of {count(len(rows))} images could be scored, first: {bad[0].error}")
     if out is not None:
         failed = f", {count(len(bad))} could not be scored" if bad else ""
-        click.echo(f"{count(len(rows) - len(bad))} images scored in {out}{failed}")
+        before = f", {count(kept.reused)} of them before" if kept.reused else ""
+        click.echo(f"{count(len(rows) - len(bad))} images scored in {out}{before}{failed}")
 
 
 def to_csv(rows: "list[Scored]") -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import FILE, config_option, json_option, types_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, table
@@ -43,6 +44,7 @@ def verify(
     Shows, for each distortion and level, how close our pixels are to the
     files that the raters saw. Missing images are counted.
     """
+    if_interrupted(STARTS_OVER)
     from glint_label.sources import load_source
     from glint_label.verify import summarise_comparisons
     from glint_label.verify import verify as compare

@@ -51,6 +51,20 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
         raise _cannot_write(path, error) from error
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append to a file in one call to the system; its folder is made if need be.
+
+    Raises:
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def write_arrays(path: Path, *, compressed: bool = False, **arrays: NDArray[Any]) -> None:
     """Write arrays by name as .npz; the same arrays give the same bytes.
 
@@ -89,7 +103,7 @@ def make_folder(path: Path) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{path}: cannot be written ({error.strerror}); what is finished is kept: "
+        f"{path}: cannot be written ({error.strerror}); "
         "free some space or choose another --out, then run the same command again"
     )
 

@@ -97,8 +97,7 @@ def _run(
         pool.shutdown()
     except BrokenProcessPool as error:
         raise WorkerError(
-            "a worker process died, perhaps for want of memory; what is finished is kept: "
-            "run the same command again, with fewer --workers"
+            "a worker process died, perhaps for want of memory; run the same command again, with fewer --workers"
         ) from error
     finally:
         # Left early, by an error or Ctrl-C: what runs is done again next time, so nobody waits for it.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def read_manifest_rows(
     elif run["config"]["transfer"] not in _LOCAL_TRANSFERS:
         raise InputError(
             f"{folder}: labels made by {run['config']['transfer']} rest on all anchors; build again with "
-            f"--exclude-anchors {','.join(sorted(anchors))}"
+            f"--exclude-anchors {shlex.quote(','.join(sorted(anchors)))}"
         )
     gather, digest = _Gather(root), hashlib.sha256()
     for number in range(shards):

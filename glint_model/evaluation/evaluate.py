@@ -16,7 +16,8 @@ from glint_label.metrics import MEASURES, RESAMPLES, Metrics, content_splits, in
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Source
 from glint_model.datasets import RatedImages
-from glint_model.evaluation.score import Pixels, Scorer, read_image, score_made
+from glint_model.evaluation.kept import KeptScores
+from glint_model.evaluation.score import MadeImage, ReadImage, Scorer, score_made
 
 PIXELS = ("disk", "regenerate")
 Interval = tuple[float, float]
@@ -91,19 +92,25 @@ class Regenerate:
     Attributes:
         source: Its anchors.
         seed: Of the random distortions.
+        known: What images are made of whose scores are known.
     """
 
     source: Source
     seed: int
+    known: frozenset[str] = frozenset()
 
-    def __call__(self, item: tuple[str, str, Sequence[tuple[int, int]]]) -> list[tuple[int, Pixels | str]]:
+    def __call__(self, item: tuple[str, str, Sequence[tuple[int, int]]]) -> list[MadeImage]:
         """Make the numbered levels of one distortion of one anchor."""
         anchor, name, levels = item
         seeds = recipe_seeds(self.source.reference(anchor), self.seed, [(name, level) for _, level in levels])
-        prepared = prepare(read_photo(self.source.anchors[anchor]).pixels)
-        return [
-            (number, distort(prepared, name, level, seed)) for (number, level), seed in zip(levels, seeds, strict=True)
-        ]
+        photo = read_photo(self.source.anchors[anchor])
+        prepared = prepare(photo.pixels)
+        made = []
+        for (number, level), seed in zip(levels, seeds, strict=True):
+            made_of = f"{photo.sha256} {name} {level} {seed}"
+            image = None if made_of in self.known else distort(prepared, name, level, seed)
+            made.append(MadeImage(number, image, made_of))
+        return made
 
 
 def choose_images(rated: RatedImages, pixels: str, allow_missing: bool) -> tuple[RatedImages, int]:
@@ -154,6 +161,7 @@ def score_rated(
     seed: int = 0,
     workers: int = 0,
     progress: MakeProgress = no_progress,
+    kept: KeptScores | None = None,
 ) -> pd.DataFrame:
     """Score rated images.
 
@@ -164,6 +172,7 @@ def score_rated(
         seed: Of random distortions that are made.
         workers: Processes that decode and distort; 0 for this one.
         progress: Makes the progress bar, which counts images.
+        kept: Where scores are kept until they are written, and those of an earlier call.
 
     Returns:
         The table `rated.images` with the column `score`.
@@ -171,17 +180,17 @@ def score_rated(
     Raises:
         InputError: An image does not open, or the network gives no number for it.
     """
-    images = rated.images
+    images, kept = rated.images, kept or KeptScores()
     if pixels == "regenerate" and rated.source is not None:
-        make = Regenerate(rated.source, seed)
+        make = Regenerate(rated.source, seed, kept.known)
         items = [
             (str(anchor), str(distortion), tuple(zip(rows.index.tolist(), rows["level"].tolist(), strict=True)))
             for (anchor, distortion), rows in images.groupby(["group", "distortion"], sort=False)
         ]
-        found = score_made(make, items, len(images), scorer, workers, progress)
+        found = score_made(make, items, len(images), scorer, workers, progress, kept)
     else:
         files = [(number, rated.root / name) for number, name in enumerate(images["file_name"])]
-        found = score_made(read_image, files, len(files), scorer, workers, progress)
+        found = score_made(ReadImage(kept.known), files, len(files), scorer, workers, progress, kept)
     bad = {number: result for number, result in found.items() if isinstance(result, str)}
     if bad:
         first = min(bad)

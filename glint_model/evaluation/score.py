@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError
+from glint_label.files import sha256_of
 from glint_label.images import list_images, read_photo
 from glint_label.progress import MakeProgress, no_progress
+from glint_model.evaluation.kept import KeptScores
 
 Pixels = NDArray[np.uint8]
 Scorer = Callable[[Pixels], float]  # (H, W, 3) uint8 RGB -> its score
@@ -25,6 +27,20 @@ class Scored:
     file_name: str
     score: float
     error: str = ""
+
+
+class MadeImage(NamedTuple):
+    """An image as a worker hands it over.
+
+    Attributes:
+        number: Which one.
+        image: (H, W, 3) uint8 RGB; or why there is none; or None, where its score is known.
+        made_of: All that its pixels depend on; empty where there are none.
+    """
+
+    number: int
+    image: Pixels | str | None
+    made_of: str = ""
 
 
 def list_inputs(paths: Sequence[Path]) -> list[Path]:
@@ -45,7 +61,11 @@ def list_inputs(paths: Sequence[Path]) -> list[Path]:
 
 
 def score_files(
-    files: Sequence[Path], scorer: Scorer, workers: int = 0, progress: MakeProgress = no_progress
+    files: Sequence[Path],
+    scorer: Scorer,
+    workers: int = 0,
+    progress: MakeProgress = no_progress,
+    kept: KeptScores | None = None,
 ) -> list[Scored]:
     """Score image files, in their order; a bad image is a row with its reason.
 
@@ -54,40 +74,59 @@ def score_files(
         scorer: Scores one image.
         workers: Processes that decode; 0 for this one.
         progress: Makes the progress bar, which counts images.
+        kept: Where scores are kept until they are written, and those of an earlier call.
     """
-    found = score_made(read_image, enumerate(files), len(files), scorer, workers, progress)
+    kept = kept or KeptScores()
+    found = score_made(ReadImage(kept.known), enumerate(files), len(files), scorer, workers, progress, kept)
     return [
         Scored(str(file), result) if isinstance(result, float) else Scored(str(file), np.nan, result)
         for file, result in zip(files, (found[number] for number in range(len(files))), strict=True)
     ]
 
 
-def read_image(item: tuple[int, Path]) -> list[tuple[int, Pixels | str]]:
-    """Decode a numbered image file, or tell what is wrong with it: the workers' part."""
-    number, path = item
-    try:
-        return [(number, read_photo(path).pixels)]
-    except ImageError as error:
-        return [(number, str(error))]
+@dataclass(frozen=True)
+class ReadImage:
+    """The workers' part: decode a numbered image file, or tell what is wrong with it.
+
+    Attributes:
+        known: sha256 of files whose scores are known.
+    """
+
+    known: frozenset[str] = frozenset()
+
+    def __call__(self, item: tuple[int, Path]) -> list[MadeImage]:
+        """Decode it; by its bytes a file is known, as a date says little of what is in it."""
+        number, path = item
+        try:
+            if self.known and (sha256 := sha256_of(path)) in self.known:
+                return [MadeImage(number, None, sha256)]
+            photo = read_photo(path)
+        except ImageError as error:
+            return [MadeImage(number, str(error))]
+        except OSError as error:
+            return [MadeImage(number, f"{path}: {error.strerror}")]
+        return [MadeImage(number, photo.pixels, photo.sha256)]
 
 
 def score_made(
-    make: Callable[[Item], list[tuple[int, Pixels | str]]],
+    make: Callable[[Item], list[MadeImage]],
     items: Iterable[Item],
     total: int,
     scorer: Scorer,
     workers: int,
     progress: MakeProgress,
+    kept: KeptScores,
 ) -> dict[int, float | str]:
     """Score images as worker processes make them.
 
     Args:
-        make: Picklable; turns an item into numbered images, or into the reason why there is none.
+        make: Picklable; turns an item into images.
         items: Picklable, small.
         total: Number of images.
         scorer: Scores one image, in this process.
         workers: Processes; 0 for this one.
         progress: Makes the progress bar, which counts images.
+        kept: Gets each score as it is made, and gives those that are known.
 
     Returns:
         Number -> score, or the reason.
@@ -95,10 +134,14 @@ def score_made(
     found: dict[int, float | str] = {}
     with run_tasks(make, items, workers, progress, "images", total, 0, lambda _, images: len(images)) as results:
         for _, images in results:
-            for number, image in images:
-                found[number] = image if isinstance(image, str) else _finite(scorer(image))
+            for number, image, made_of in images:
+                if image is None:
+                    found[number] = kept.reuse(made_of)
+                elif isinstance(image, str):
+                    found[number] = image
+                elif np.isfinite(score := float(scorer(image))):
+                    kept.add(made_of, score)
+                    found[number] = score
+                else:
+                    found[number] = f"non-finite score ({score}): the checkpoint is unusable"
     return found
-
-
-def _finite(score: float) -> float | str:
-    return float(score) if np.isfinite(score) else f"non-finite score ({score}): the checkpoint is unusable"

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_build_says_what_was_made_and_what_to_type_next(options, tmp_path):
     assert "70 rows for 7 photos" in output
     assert f"Next: glint-label inspect {tmp_path / 'out'}" in output
     assert "1 of them finished before" in run("build", *options).stdout
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(options, tmp_path):
+    out = tmp_path / "it's my $HOME; out"
+    line = run("build", *options, "--out", out).stdout.splitlines()[-1]
+    pasted = line.removeprefix("Next: ").replace("glint-label", r"printf '%s\n'", 1)
+    words = subprocess.run(["sh", "-c", pasted], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words == ["inspect", str(out)]
 
 
 def test_dry_run_counts_and_writes_nothing(options, tmp_path):

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +16,9 @@ from PIL import Image
 import glint_model.evaluation.evaluate
 from glint_model import GlintConfig, GlintIQA
 from glint_model.network.checkpoint import save_weights
-from tests.conftest import make_photo, save_photos, save_rated
+from tests.conftest import file_bytes, make_photo, save_photos, save_rated
 from tests.glint_cli.test_commands import run
+from tests.glint_model.conftest import one_thread  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,67 @@ def test_score_fails_only_if_nothing_could_be_scored(checkpoint, tmp_path):
     assert "none of 1 images could be scored" in run("score", tmp_path, *fixed, code=3).stderr
     assert "no such file or folder" in run("score", tmp_path / "nowhere", *fixed, code=3).stderr
     assert "must end in .csv or .json" in run("score", tmp_path, *fixed, "--out", "scores.txt", code=2).stderr
+
+
+def count_scores(monkeypatch, stop_before: int = -1, number: signal.Signals = signal.SIGINT) -> list[int]:
+    """Note every image that is scored; a signal comes before that many are."""
+    scored, score_one = [], GlintIQA.score_one
+
+    def counted(*arguments, **options):
+        if len(scored) == stop_before:
+            signal.raise_signal(number)
+        scored.append(len(scored))
+        return score_one(*arguments, **options)
+
+    monkeypatch.setattr(GlintIQA, "score_one", counted)
+    return scored
+
+
+@pytest.mark.parametrize(("pixels", "number"), [("disk", signal.SIGINT), ("regenerate", signal.SIGTERM)])
+def test_a_stopped_evaluation_goes_on_and_ends_in_the_same_bytes(
+    checkpoint, table, tmp_path, monkeypatch, pixels, number
+):
+    command = ["evaluate", "--checkpoint", checkpoint, "--crops", "2", "--workers", "0", "--device", "cpu"]
+    command += ["--dataset", table] if pixels == "disk" else ["--dataset", "custom", "--pixels", pixels]
+    if pixels == "regenerate":
+        command += ["--data-dir", save_rated(tmp_path / "rated", anchors=3, distortions=("white_noise",))]
+    with monkeypatch.context() as patch:
+        whole = count_scores(patch)
+        run(*command, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        count_scores(patch, stop_before=5, number=number)
+        run(*command, "--out", tmp_path / "out", code=128 + number)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv.partial"]
+    with monkeypatch.context() as patch:
+        rest = count_scores(patch)
+        output = run(*command, "--out", tmp_path / "out").stdout
+    assert len(rest) == len(whole) - 5
+    assert f"are in {tmp_path / 'out'}; 5 images had been scored before" in output
+    assert file_bytes(tmp_path / "out") == file_bytes(tmp_path / "whole")
+
+
+def test_score_goes_on_where_it_was_killed_and_ends_in_the_same_bytes(checkpoint, tmp_path, monkeypatch):
+    save_photos(tmp_path / "in", [f"{number}.png" for number in range(9)])
+    (tmp_path / "in" / "2.png").write_bytes(b"broken")
+    command = ["score", tmp_path / "in", "--checkpoint", checkpoint, "--crops", "2", "--device", "cpu"]
+    command += ["--workers", "0", "--out"]
+    run(*command, tmp_path / "whole.json")
+    waits = (tmp_path / "in" / "6.png").rename(tmp_path / "6.png")
+    os.mkfifo(tmp_path / "in" / "6.png")  # nothing comes out of it: whoever reads it waits to be killed
+    out, partial_file = tmp_path / "out" / "scores.json", tmp_path / "out" / "scores.json.partial"
+    program = [sys.executable, "-m", "glint_cli.main", *map(str, command), out]
+    process = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+    while not partial_file.exists() or len(partial_file.read_text().split("\n")) <= 5:
+        with pytest.raises(subprocess.TimeoutExpired):  # it is at work
+            process.wait(timeout=0.05)
+    process.kill()
+    process.wait()
+    waits.replace(tmp_path / "in" / "6.png")
+    scored = count_scores(monkeypatch)
+    assert run(*command, out).stdout == f"8 images scored in {out}, 5 of them before, 1 could not be scored\n"
+    assert len(scored) == 3
+    assert out.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert [path.name for path in out.parent.iterdir()] == ["scores.json"]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score"])

@@ -103,6 +103,8 @@ def test_labels_that_rest_on_all_anchors_can_be_freed_of_one_by_the_build_alone(
         run.write_text(json.dumps({**settings, "config_sha256": digest_of(settings["config"])}))
         with pytest.raises(InputError, match="rest on all anchors; build again with --exclude-anchors a1"):
             read_manifest_rows(manifest, exclude_anchors=["a1"])
+        with pytest.raises(InputError, match="build again with --exclude-anchors 'a 1,b'"):  # can be pasted
+            read_manifest_rows(manifest, exclude_anchors=["b", "a 1"])
         with pytest.raises(StateError, match=r"was made with other settings than run\.json names"):
             read_manifest_rows(manifest)
         run.write_text(json.dumps(settings))
