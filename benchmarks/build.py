@@ -1,12 +1,12 @@
 """How fast and how lean a build is, as ratios to bare loops in the same run.
 
-    python benchmarks/build.py                   all parts; writes benchmarks/results/build-DEVICE.json and .md
+    python benchmarks/build.py                   all parts; writes benchmarks/results/build-DEVICE.json
     python benchmarks/build.py --parts labels    one of embed, paper, labels, transfer, memory
 
 embed   a build with a ViT-B-32 against a bare loop that decodes and runs the same model on the same files
 paper   photos a second of the published scheme (ResNet-101, one photo at a time, native size) and of a ViT-B-32
 labels  vectors given, no photo opened: references x 125 rows labelled and written
-transfer  the same with gp-content and with top1; what visibility costs a photo
+transfer  the same with gp-content and with top1; what the full-reference features cost a photo
 memory  peak memory of the same at 1,000 and at 100,000 references
 
 Every process is timed from its start. Weights are random: speed does not depend on them.
@@ -122,58 +122,63 @@ def child_paper(photos: str, device: str) -> None:
 
 
 def child_given(folder: str, references: str, transfer: str) -> None:
-    """Save vectors in place of the first stage of a build."""
-    from glint_label.build.folder import open_run
-    from glint_label.build.photos import EmbeddedPhotos, Shard, write_measured
-    from glint_label.manifest import shard_folder
+    """Save drawn vectors of the photos and the anchors, as if a build had measured them."""
+    from glint_label.build.folder import open_build
+    from glint_label.embed import EmbeddedPhotos, write_embedded
+    from glint_label.files import write_atomic
+    from glint_label.manifest import FAILED_COLUMNS, format_csv, shard_folder
 
     plan = _plan(Path(folder), int(references), transfer)
-    out = plan.config.out
-    out.mkdir()
-    open_run(plan, ["benchmark"])
     rng = np.random.default_rng(2)
-    anchors = tuple(plan.source.anchors)
-    for shard in [*plan.shards, Shard(-1, anchors, ())]:
-        measured = EmbeddedPhotos(
-            names=shard.names,
-            vectors=rng.normal(size=(len(shard.names), DIMENSIONS)).astype(np.float32),
-            hashes=rng.integers(0, 256, (len(shard.names), 16), dtype=np.uint8),
-            sha256=("0" * 64,) * len(shard.names),
-            sizes=np.full((len(shard.names), 2), 512),
-            failures=(),
+
+    def write(place: Path, names: tuple[str, ...]) -> None:
+        photos = EmbeddedPhotos(
+            names=names,
+            vectors=rng.normal(size=(len(names), DIMENSIONS)).astype(np.float32),
+            hashes=rng.integers(0, 256, (len(names), 16), dtype=np.uint8),
+            sha256=("0" * 64,) * len(names),
+            sizes=np.full((len(names), 2), 512),
         )
-        write_measured(out / "anchors" if shard.number < 0 else shard_folder(out, shard.number), measured)
+        write_embedded(place / "embeddings.npz", photos)
+
+    out = plan.config.out
+    with open_build(plan, overwrite=False, strict=False, command=["benchmark"]):
+        write(out / "anchors", tuple(plan.source.anchors))
+        for shard in plan.shards:
+            write(shard_folder(out, shard.number), shard.names)
+            write_atomic(shard_folder(out, shard.number) / "failed.csv", format_csv(FAILED_COLUMNS, []))
 
 
 def child_labels(folder: str, references: str, transfer: str) -> None:
     """Label from the vectors: near-duplicates, neighbours, transfer, tables. The audit is made before."""
-    from glint_label.build.fit import fit_source
-    from glint_label.build.pipeline import run_plan
+    from glint_label.build.fit import FitSource
+    from glint_label.build.pipeline import build
     from glint_label.progress import no_progress
 
     plan = _plan(Path(folder), int(references), transfer)
-    fit_source(plan, no_progress)
+    fit = FitSource(plan, no_progress)
+    fit.make(fit.missing())
     started = time.perf_counter()
     with PeakMemory() as memory:
-        report = run_plan(plan)
+        report = build(plan)
     seconds = time.perf_counter() - started
     peak = sum(memory.peaks.values()) / 1024
     print(json.dumps({"rows": report.counts["rows"], "seconds": seconds, "peak_mb": peak}))
 
 
-def child_visibility() -> None:
-    """Measure the visibility of every distortion on a photo of KADID-10k's size, on one core."""
+def child_features() -> None:
+    """Measure the full-reference features of a photo of KADID-10k's size in every condition, on one core."""
     import torch
 
     from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
-    from glint_label.visibility import measure_visibility
+    from glint_label.visibility.features import measure_features
 
     torch.set_num_threads(1)
     photo = np.random.default_rng(0).normal(128, 40, (384, 512, 3)).clip(0, 255).astype(np.uint8)
     conditions = [(name, level) for name in DISTORTIONS for level in LEVELS]
-    measure_visibility(photo, conditions[:1], [0])
+    measure_features(photo, conditions[:1], [0])
     started = time.perf_counter()
-    measure_visibility(photo, conditions, [0] * len(conditions))
+    measure_features(photo, conditions, [0] * len(conditions))
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 
@@ -208,9 +213,10 @@ class PeakMemory:
 
 def _plan(folder: Path, references: int, transfer: str):
     from glint_label.build.config import BuildConfig, settings_of
-    from glint_label.build.photos import make_shards
     from glint_label.build.plan import Plan, makeable_conditions
     from glint_label.embed import make_embedder
+    from glint_label.engines import available_cores
+    from glint_label.manifest import cut_shards
     from glint_label.sources import load_source
 
     config = BuildConfig(
@@ -220,14 +226,15 @@ def _plan(folder: Path, references: int, transfer: str):
         source_dir=folder / "rated",
         embedder="statistics",
         transfer=transfer,
-        workers=os.cpu_count() or 1,
+        workers=available_cores(),
     )
     source = load_source("custom", folder / "rated")
     conditions, left_out = makeable_conditions(source)
     names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
     embedder = make_embedder("statistics", [])
     settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
-    return Plan(config, source, conditions, left_out, names, make_shards(names, folder), embedder, settings)
+    shards = cut_shards(names, [folder / name for name in names])
+    return Plan(config, source, conditions, left_out, names, shards, embedder, settings)
 
 
 # -- parts
@@ -281,15 +288,15 @@ def part_labels(work: Path) -> dict:
 
 
 def part_transfer(work: Path) -> dict:
-    """Label 50,000 references with the Gaussian process and with the published rule; what visibility adds a photo."""
+    """Label 50,000 references with the Gaussian process and with the published rule; what the features add a photo."""
     slow, quick = label(work, 50_000, "gp-content"), label(work, 50_000, "top1")
-    _, figures = child("visibility")
+    _, figures = child("features")
     return {
         "gp-content": slow,
         "top1": quick,
         "ratio": round(slow["seconds"] / quick["seconds"], 2),
         "ratio_at_most": 2,
-        "visibility_seconds_a_photo_and_core": round(figures["seconds"], 2),
+        "features_seconds_a_photo_and_core": round(figures["seconds"], 2),
     }
 
 
@@ -310,9 +317,11 @@ def machine(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name()
+    from glint_label.engines import available_cores
+
     info = Path("/proc/cpuinfo")
     models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{(models or [platform.processor()])[0]}, {os.cpu_count()} cores"
+    return f"{(models or [platform.processor()])[0]}, {available_cores()} cores"
 
 
 def main() -> None:

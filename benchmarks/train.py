@@ -13,7 +13,6 @@ shares are of the time that a single process would take: decoding, distortions, 
 
 import argparse
 import json
-import os
 import platform
 import resource
 import statistics
@@ -31,7 +30,8 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from glint_label.distortions import DISTORTIONS
-from glint_label.render import encode_image
+from glint_label.engines import available_cores
+from glint_label.images import encode_image
 from glint_model.data.batches import Batch, Batches, iterate
 from glint_model.data.gpu import develop, develop_ahead
 from glint_model.data.rows import Data, Rows
@@ -182,7 +182,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": gpu or (names[0].strip() if names else platform.processor()),
         "processor": names[0].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -30,6 +30,8 @@ def keep_order(mos: Floats, means: Floats, conditions: Sequence[Condition]) -> F
     return ordered
 
 
+# Our own: it takes all photos at once, over few levels; SciPy's and scikit-learn's take one sequence at a time, which
+# would be 25 calls a photo.
 def _rising(values: Floats) -> Floats:
     """Isotonic regression of each row: the largest, over starts, of the smallest, over ends, mean of a run."""
     levels = values.shape[1]

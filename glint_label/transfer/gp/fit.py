@@ -16,6 +16,10 @@ distortion's own variance around the condition means. The posterior mean is line
 are made from those two sets of weights, cut to a low rank that holds nearly all of them.
 """
 
+# Our own, since no library that we know of has it: one process a distortion with tied levels, the known variance of
+# each rating, priors on the variances, whole anchors left out in closed form, and a compact form that ships.
+# scikit-learn's GaussianProcessRegressor takes known variances and has none of the rest.
+
 from collections.abc import Sequence
 from dataclasses import replace
 
