@@ -23,7 +23,7 @@ from glint_label.anchors import anchor_visibility, embed_anchors
 from glint_label.embed import Embedder, make_embedder
 from glint_label.engines import run_local
 from glint_label.errors import SourceError
-from glint_label.neighbours import AnchorIndex, Pictures, find_near_duplicates
+from glint_label.neighbours import AnchorIndex, DuplicateKeys, find_near_duplicates
 from glint_label.plan import can_be_made
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.shards import Measured
@@ -229,7 +229,7 @@ class _LeaveOut:
     def items(self, index: int) -> Iterator["_Item"]:
         """Prepare each anchor's fold: copies of its picture are left out with it."""
         raw = self.measured.vectors
-        pictures = Pictures(self.space.normalise(raw, raw), self.measured.fingerprints)
+        pictures = DuplicateKeys(self.space.normalise(raw, raw), self.measured.fingerprints)
         groups = find_near_duplicates(pictures, self.space.near_duplicate)
         for anchor, group in enumerate(groups):
             others = np.flatnonzero(groups != group)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from glint_label.errors import InputError
 from glint_label.labels import Group
 from glint_label.manifest import shard_folder, split_of
-from glint_label.neighbours import Pictures, find_near_duplicates, recognise
+from glint_label.neighbours import DuplicateKeys, find_near_duplicates, recognise
 from glint_label.plan import Plan
 from glint_label.shards import Measured, read_measured
 
@@ -54,12 +54,12 @@ def content_groups(plan: Plan, anchors: Measured) -> Iterator[Group]:
         )
 
 
-def _pictures(plan: Plan, measured: Sequence[Measured], anchors: Measured) -> Pictures:
+def _pictures(plan: Plan, measured: Sequence[Measured], anchors: Measured) -> DuplicateKeys:
     vectors = [plan.embedder.normalise(part.vectors, anchors.vectors) for part in measured]
-    return Pictures(np.concatenate(vectors), np.concatenate([part.fingerprints for part in measured]))
+    return DuplicateKeys(np.concatenate(vectors), np.concatenate([part.fingerprints for part in measured]))
 
 
-def _name_known(plan: Plan, photos: Pictures, anchors: Measured) -> tuple[list[str], list[str]]:
+def _name_known(plan: Plan, photos: DuplicateKeys, anchors: Measured) -> tuple[list[str], list[str]]:
     """Say which anchor each photo is, and which picture that must stay out; empty where it is none."""
     watched = [read_measured(shard_folder(plan.watched_folder, shard.number)) for shard in plan.watched_shards]
     known = _pictures(plan, [anchors, *watched], anchors)

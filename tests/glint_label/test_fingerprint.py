@@ -8,7 +8,7 @@ from PIL import Image
 
 from glint_label.fingerprint import BYTES, SAME_PICTURE, distances, fingerprint, mirrored
 from glint_label.images import list_images, read_photo
-from glint_label.neighbours import Pictures, find_near_duplicates
+from glint_label.neighbours import DuplicateKeys, find_near_duplicates
 from tests.conftest import make_photo
 
 
@@ -104,7 +104,7 @@ def test_sixths_of_real_photos_plain_skies_among_them_are_not_joined(photos):
         for column in range(3)
     ]
     prints = np.stack([fingerprint(np.ascontiguousarray(sixth)) for sixth in sixths])
-    pictures = Pictures(np.zeros((len(prints), 1), dtype=np.float32), prints)
+    pictures = DuplicateKeys(np.zeros((len(prints), 1), dtype=np.float32), prints)
     assert find_near_duplicates(pictures, 0.98).tolist() == list(range(6 * 184))
 
 
