@@ -1,11 +1,14 @@
 """Search and grouping."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glint_label.duplicates.index import DuplicateKeys, find_near_duplicates, recognise
-from glint_label.duplicates.perceptual_hash import mirrored
+from glint_label.duplicates.perceptual_hash import PERHAPS_SAME_PICTURE, SAME_PICTURE, distances, mirrored
 from glint_label.embed import HASH_BYTES
 from glint_label.embed.embedder import unit_rows
 from glint_label.transfer.neighbours import AnchorIndex
@@ -62,19 +65,102 @@ def test_similar_vectors_are_believed_only_if_the_fingerprints_allow_it():
     assert find_near_duplicates(DuplicateKeys(same, prints), 0.98).tolist() == [0, 0, 2, 3, 3]
 
 
-def test_groups_do_not_depend_on_the_block_they_fall_into(monkeypatch):
+def photos_with_copies(seed):
+    """100 photos, 30 of them plain, among 200 copies: identical, saved again, mirrored; a few are like nothing."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(100, 6))
+    prints = rng.integers(0, 256, (100, HASH_BYTES), dtype=np.uint8)
+    prints[:30] = 0
+    copied = np.concatenate([np.arange(100), rng.integers(0, 100, 200)])
+    vectors, prints = vectors[copied], prints[copied]
+    vectors[150:] += rng.normal(scale=0.15, size=(150, 6))
+    flipped = np.packbits(rng.random((150, 8 * HASH_BYTES)) < 0.12, axis=1)
+    prints[150:] ^= np.where(prints[150:].any(axis=1, keepdims=True), flipped, 0)
+    prints[250:] = mirrored(prints[250:])
+    vectors = unit_rows(vectors)
+    vectors[[5, 6, 110, 160, 260]] = 0
+    order = rng.permutation(300)
+    return DuplicateKeys(vectors[order], prints[order])
+
+
+def same_pictures(ones, others, threshold):
+    """Every pair, by the rule."""
+    rows, columns = np.indices((len(ones.vectors), len(others.vectors))).reshape(2, -1)
+    structured = ones.structured[rows], others.structured[columns]
+    both, neither = structured[0] & structured[1], ~(structured[0] | structured[1])
+    differing = distances(ones.hashes[rows], others.hashes[columns])
+    similar = (ones.vectors @ others.vectors.T > threshold)[rows, columns]
+    same = (both & (differing <= SAME_PICTURE)) | (similar & (neither | (both & (differing <= PERHAPS_SAME_PICTURE))))
+    return same.reshape(len(ones.vectors), len(others.vectors))
+
+
+@pytest.mark.parametrize("block", [3, 64, 300])
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_are_the_connected_components_whatever_the_block(monkeypatch, block, seed):
+    pictures = photos_with_copies(seed)
+    same = same_pictures(pictures, pictures, 0.98)
+    leaders = np.arange(len(same))
+    while (spread := np.where(same, leaders, leaders[:, None]).min(axis=1)).tolist() != leaders.tolist():
+        leaders = spread
+    assert not same[np.arange(len(same)), leaders].all()  # chains: not every photo is the same as its leader
+    monkeypatch.setattr("glint_label.duplicates.index._BLOCK", block)
+    np.testing.assert_array_equal(find_near_duplicates(pictures, 0.98), leaders)
+
+
+@pytest.mark.parametrize("block", [3, 64, 300])
+def test_the_first_known_picture_is_found_whatever_the_block(monkeypatch, block):
+    everything = photos_with_copies(0)
+    known, asked = everything.take(slice(0, 130)), everything.take(slice(130, 300))
+    same = same_pictures(asked, known, 0.98)
+    expected = np.where(same.any(axis=1), same.argmax(axis=1), -1)
+    assert (same.sum(axis=1) > 1).any()
+    monkeypatch.setattr("glint_label.duplicates.index._BLOCK", block)
+    np.testing.assert_array_equal(recognise(asked, known, 0.98), expected)
+
+
+def peak_of(call):
+    """Run it: what it returns, and the most memory it held at once, MB."""
+    tracemalloc.start()
+    try:
+        result = call()
+        return result, tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def copies(count, structured, noise):
+    """One picture, `count` times: with or without a perceptual hash, saved a little differently each time or not."""
     rng = np.random.default_rng(0)
-    vectors = unit_rows(rng.normal(size=(300, 6)))
-    vectors[150:160] = vectors[10:20]
-    prints = rng.integers(0, 256, (300, HASH_BYTES), dtype=np.uint8)
-    prints[200:210] = mirrored(prints[30:40])
-    prints[[*range(10, 20), *range(150, 160)]] = 0
-    pictures = DuplicateKeys(vectors, prints)
-    whole = find_near_duplicates(pictures, 0.95)
-    monkeypatch.setattr("glint_label.duplicates.index._BLOCK", 7)
-    np.testing.assert_array_equal(find_near_duplicates(pictures, 0.95), whole)
-    assert whole[150:160].tolist() == whole[10:20].tolist()
-    assert whole[200:210].tolist() == whole[30:40].tolist()
+    vectors = unit_rows(rng.normal(size=94) + noise * rng.normal(size=(count, 94)))
+    prints = np.tile(rng.integers(0, 256, HASH_BYTES, dtype=np.uint8) * structured, (count, 1)).astype(np.uint8)
+    if structured and noise:
+        prints[:, :7] = rng.integers(0, 256, (count, 7))  # 28 bits differ: it takes the vectors too
+    return DuplicateKeys(vectors, prints)
+
+
+# MB. 512 photos are compared with 512 at once; if all of them are one picture, a pair takes up to 110 bytes: 29 MB,
+# and the photos a few more. To keep the pairs of 2,000 copies until the end takes 64 at 16 bytes a pair, and took 476.
+PEAK = 40
+
+
+@pytest.mark.parametrize(
+    ("count", "structured", "noise"),
+    [(2000, False, 0.001), (2000, True, 0.001), (20_000, False, 0), (20_000, True, 0)],
+    ids=["plain", "saved-again", "identical-plain", "identical"],
+)
+def test_any_number_of_copies_of_a_picture_takes_little_memory(count, structured, noise):
+    pictures = copies(count, structured, noise)
+    leaders, peak = peak_of(lambda: find_near_duplicates(pictures, 0.98))
+    assert not leaders.any()
+    assert peak < PEAK
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_copies_of_known_pictures_are_recognised_in_little_memory(structured):
+    pictures = copies(2000, structured, 0.001)
+    known, peak = peak_of(lambda: recognise(pictures, pictures, 0.98))
+    assert not known.any()
+    assert peak < PEAK
 
 
 def test_known_pictures_are_recognised_by_vector_or_fingerprint():

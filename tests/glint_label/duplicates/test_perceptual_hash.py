@@ -1,4 +1,4 @@
-"""Hashes: copies keep theirs, different photos differ, empty photos have none."""
+"""Fingerprints: copies keep theirs, different photos differ, empty photos have none."""
 
 import io
 

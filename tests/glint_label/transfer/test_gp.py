@@ -62,7 +62,7 @@ def test_the_deviations_are_honest_for_anchors_it_has_not_seen():
 
 def test_the_posterior_mean_is_that_of_the_textbook(monkeypatch):
     """One condition, content alone: w = s (s K + n I)^-1 (y - m), so what is left, y - m - K w, is n / s times w."""
-    monkeypatch.setattr("glint_label.transfer.gp.CONTENT_SHARE", 1 - 1e-12)
+    monkeypatch.setattr("glint_label.transfer.gp.fit.CONTENT_SHARE", 1 - 1e-12)
     source = make_source(anchors=12)
     one = RatedAnchors(source.vectors, source.scores[:, :1], source.variances[:, :1], CONDITIONS[:1])
     model = fit(one, "gp-content").model

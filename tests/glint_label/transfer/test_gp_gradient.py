@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from glint_label.transfer import GaussianProcess, RatedAnchors
-from tests.glint_label.test_gp import make_source
+from tests.glint_label.transfer.test_gp import make_source
 
-SEARCH = "glint_label.transfer.gp.minimize"  # what the fit calls once a distortion
+SEARCH = "glint_label.transfer.gp.fit.minimize"  # what the fit calls once a distortion
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def one_thread():
 
 
 @pytest.fixture(params=["content", "visibility"])
-def uses_visibility(request: pytest.FixtureRequest) -> bool:
+def uses_features(request: pytest.FixtureRequest) -> bool:
     return request.param == "visibility"
 
 
@@ -52,7 +52,7 @@ def source(request: pytest.FixtureRequest) -> RatedAnchors:
 
 
 @pytest.fixture
-def searches(source: RatedAnchors, uses_visibility: bool, monkeypatch: pytest.MonkeyPatch) -> list[Search]:
+def searches(source: RatedAnchors, uses_features: bool, monkeypatch: pytest.MonkeyPatch) -> list[Search]:
     """Record what the fit searches; the search itself is the real one."""
     seen: list[Search] = []
 
@@ -62,8 +62,8 @@ def searches(source: RatedAnchors, uses_visibility: bool, monkeypatch: pytest.Mo
         return best
 
     monkeypatch.setattr(SEARCH, recorded)
-    GaussianProcess(uses_visibility).fit(source)
-    assert [len(search.found) for search in seen] == [4 if uses_visibility else 3] * 2
+    GaussianProcess(uses_features).fit(source)
+    assert [len(search.found) for search in seen] == [4 if uses_features else 3] * 2
     return seen
 
 

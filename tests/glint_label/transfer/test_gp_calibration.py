@@ -66,7 +66,7 @@ class Outcome:
     """Errors of the labels of fresh photos and the deviations given with them: (sources, photos, conditions)."""
 
     errors: np.ndarray
-    mos_std: np.ndarray
+    mos_error: np.ndarray
 
 
 def root_mean_square(values: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
@@ -86,25 +86,25 @@ def outcome(request: pytest.FixtureRequest) -> Outcome:
             vectors, visibility, ratings = source.draw(FRESH, part=2)
             labels = transfer.label(vectors, visibility)
             errors.append(labels.mos - ratings)
-            deviations.append(labels.mos_std)
+            deviations.append(labels.mos_error)
     return Outcome(np.array(errors), np.array(deviations))
 
 
 def test_nine_of_ten_ratings_lie_inside_the_90_percent_interval(outcome: Outcome):
-    share = (np.abs(outcome.errors) <= norm.ppf(0.95) * outcome.mos_std).mean(axis=(1, 2))
+    share = (np.abs(outcome.errors) <= norm.ppf(0.95) * outcome.mos_error).mean(axis=(1, 2))
     assert abs(share.mean() - 0.9) < 3 * 0.0115
     assert np.abs(share - 0.9).max() < 4 * 0.028
 
 
 def test_the_deviation_is_that_of_the_errors(outcome: Outcome):
-    ratio = root_mean_square(outcome.mos_std, axis=(1, 2)) / root_mean_square(outcome.errors, axis=(1, 2))
+    ratio = root_mean_square(outcome.mos_error, axis=(1, 2)) / root_mean_square(outcome.errors, axis=(1, 2))
     assert abs(ratio.mean() - 1) < 3 * 0.032
     assert np.abs(ratio - 1).max() < 4 * 0.08
 
 
 def test_the_deviation_follows_the_errors_of_each_condition(outcome: Outcome):
     """A condition has 50 errors of its own against 50 pseudo-errors: half of a difference in variance is told."""
-    given, true = (root_mean_square(values, axis=(0, 1)) for values in (outcome.mos_std, outcome.errors))
+    given, true = (root_mean_square(values, axis=(0, 1)) for values in (outcome.mos_error, outcome.errors))
     assert ((given / true > 0.8) & (given / true < 2)).all()
     clearly_worse = true[:, None] > 1.5 * true
     assert (given[:, None] > given)[clearly_worse].all()
