@@ -159,7 +159,7 @@ def test_vectors_are_found_by_the_end_of_the_path(tmp_path):
         (["a/1.png", "2.png"], np.array([[1, 0], [0, 0]]), "all zeros"),
         (["a/1.png", "2.png"], np.eye(3), "must hold text names"),
         (["a/1.png", "2.png"], np.array([["x", "y"]] * 2), "not numbers"),
-        ([b"a/1.png", b"2.png"], np.array([[object()], [object()]]), "not an .npz with plain arrays"),
+        ([b"a/1.png", b"2.png"], np.array([[object()], [object()]]), "not an .npz file with plain arrays"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(tmp_path, names, vectors, words):

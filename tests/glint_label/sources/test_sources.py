@@ -98,7 +98,7 @@ def test_the_wrong_folder_is_refused(tmp_path):
 def test_a_source_is_looked_for_where_the_design_says(tmp_path, monkeypatch, kadid):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLINT_DATA", str(tmp_path / "data"))
-    with pytest.raises(SourceError, match="kadid10k was not found"):
+    with pytest.raises(SourceError, match=r"no such folder, though \$GLINT_DATA is set"):
         load_source("kadid10k")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "kadid10k").symlink_to(kadid)
@@ -118,7 +118,7 @@ def tid(tmp_path: Path) -> Path:
                 scores.append(f"{8 - level:.5f} {'iI'[number % 2]}{number:02d}_{kind:02d}_{level}.bmp")
                 deviations.append("0.12345")
     (tmp_path / "mos_with_names.txt").write_text("\r\n".join(scores) + "\r\n")
-    (tmp_path / "mos_error.txt").write_text("\n".join(deviations) + "\n")
+    (tmp_path / "mos_std.txt").write_text("\n".join(deviations) + "\n")
     return tmp_path
 
 
@@ -132,8 +132,8 @@ def test_tid2013_is_read_whole(tid):
 
 
 def test_tid2013_with_files_of_different_length_is_refused(tid):
-    (tid / "mos_error.txt").write_text("0.1\n")
-    with pytest.raises(SourceError, match=r"mos_error\.txt: 1 lines, but mos_with_names\.txt has 3000"):
+    (tid / "mos_std.txt").write_text("0.1\n")
+    with pytest.raises(SourceError, match=r"mos_std\.txt: 1 lines, but mos_with_names\.txt has 3000"):
         load_source("tid2013", tid)
 
 
