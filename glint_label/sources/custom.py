@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
-from glint_label.sources.source import Source, check_ratings, find_anchors, read_table, to_numbers
+from glint_label.sources.source import Source, check_ratings, find_anchors
+from glint_label.sources.tables import read_table, to_numbers
 
 
 def load_custom(
@@ -23,7 +24,7 @@ def load_custom(
         SourceError: Ratings are malformed, an anchor lies outside the folder, or anchors are missing.
     """
     label_file = root / "ratings.csv"
-    table = read_table(label_file, ("anchor", "distortion", "level", "mos"))
+    table = read_table(label_file, ("anchor", "distortion", "level", "mos"), optional=("std", "n"))
     for column in ("anchor", "distortion"):
         if (table[column] == "").any():
             line = table.index[table[column] == ""][0]

@@ -10,15 +10,9 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
-from glint_label.sources.source import (
-    Condition,
-    Source,
-    check_complete,
-    check_ratings,
-    find_anchors,
-    read_table,
-    to_numbers,
-)
+from glint_label.sources.folder import find_labels
+from glint_label.sources.source import Condition, Source, check_complete, check_ratings, find_anchors
+from glint_label.sources.tables import read_table, to_numbers
 
 ANCHORS = tuple(f"I{number:02d}" for number in range(1, 82))
 LEVELS = (1, 2, 3, 4, 5)
@@ -59,13 +53,18 @@ def can_be_made(condition: Condition) -> bool:
     return name in NUMBERS and level in LEVELS
 
 
-def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False) -> Source:
+def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False, keep_unanchored_ratings: bool = False) -> Source:
     """Read KADID-10k from its official folder layout.
+
+    Args:
+        root: Its folder.
+        allow_missing_anchors: Go on with the anchors that are there.
+        keep_unanchored_ratings: Keep the ratings of missing anchors, even if none is there.
 
     Raises:
         SourceError: Ratings are malformed or incomplete, or anchors are missing.
     """
-    label_file = root / "dmos.csv"
+    folder, label_file = find_labels(root, ["dmos.csv"])
     table = read_table(label_file, ("dist_img", "ref_img", "dmos", "var"))
     ratings = _parse_names(table, label_file)
     ratings["mos"] = to_numbers(table, "dmos", label_file)
@@ -74,13 +73,13 @@ def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False) -> Source:
     check_ratings(ratings, label_file, (1, 5))
     expected = pd.MultiIndex.from_product([ANCHORS, DISTORTIONS, LEVELS])
     check_complete(ratings, label_file, expected)
-    files = {anchor: root / "images" / f"{anchor}.png" for anchor in ANCHORS}
-    anchors, missing = find_anchors("kadid10k", files, allow_missing_anchors)
+    files = {anchor: folder.path(f"images/{anchor}.png") for anchor in ANCHORS}
+    anchors, missing = find_anchors("kadid10k", files, allow_missing_anchors, keep_unanchored_ratings)
     return Source(
         name="kadid10k",
-        root=root,
+        root=folder.root,
         anchors=anchors,
-        ratings=ratings[ratings["anchor"].isin(anchors)],
+        ratings=ratings if keep_unanchored_ratings else ratings[ratings["anchor"].isin(anchors)],
         mos_range=(1, 5),
         distortions=DISTORTIONS,
         label_file=label_file,
@@ -92,9 +91,11 @@ def load_kadid10k(root: Path, *, allow_missing_anchors: bool = False) -> Source:
 
 
 def _parse_names(table: pd.DataFrame, label_file: Path) -> pd.DataFrame:
-    parts = table["dist_img"].str.extract(r"^(I\d{2})_(\d{2})_(\d{2})\.png$")
+    parts = table["dist_img"].str.upper().str.extract(r"^(I\d{2})_(\d{2})_(\d{2})\.PNG$")
     number = pd.to_numeric(parts[1])
-    wrong = parts[0].isna() | (parts[0] + ".png" != table["ref_img"]) | ~number.between(1, len(DISTORTIONS))
+    wrong = (
+        parts[0].isna() | (parts[0] + ".PNG" != table["ref_img"].str.upper()) | ~number.between(1, len(DISTORTIONS))
+    )
     if wrong.any():
         line = table.index[wrong][0]
         row = table.loc[line]

@@ -22,7 +22,8 @@ class Source:
         root: Folder of the dataset; anchors lie below it.
         anchors: Anchor name -> file, sorted by name.
         ratings: One row per (anchor, distortion, level): `mos` on `mos_range`, higher is better; `std`, deviation
-            over raters on the same scale, NaN where unknown; `n`, number of raters, 0 where unknown.
+            over raters on the same scale, NaN where unknown; `n`, number of raters, 0 where unknown. Those of
+            missing anchors only if asked for.
         mos_range: Lowest and highest possible score.
         distortions: Names, in the dataset's own order.
         label_file: The file that the ratings came from.
@@ -145,15 +146,17 @@ def check_complete(ratings: pd.DataFrame, label_file: Path, expected: pd.MultiIn
             )
 
 
-def find_anchors(name: str, files: dict[str, Path], allow_missing: bool) -> tuple[dict[str, Path], tuple[str, ...]]:
+def find_anchors(
+    name: str, files: dict[str, Path], allow_missing: bool, allow_none: bool = False
+) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Split the anchors into those on disk and the names of the others.
 
     Raises:
-        SourceError: Some are missing and `allow_missing` is false, or all are.
+        SourceError: Some are missing and `allow_missing` is false, or all are and `allow_none` is false.
     """
     present = {anchor: path for anchor, path in sorted(files.items()) if path.is_file()}
     missing = tuple(sorted(set(files) - set(present)))
-    if not present:
+    if not present and not allow_none:
         first = next(iter(files.values()))
         raise SourceError(f"{name}: none of its {len(files)} anchors is there, first {first}; check --source-dir")
     if missing and not allow_missing:
@@ -164,37 +167,3 @@ def find_anchors(name: str, files: dict[str, Path], allow_missing: bool) -> tupl
             "restore them or go on without them with --allow-missing-anchors"
         )
     return present, missing
-
-
-def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """Read a CSV of ratings by header name, everything as text; the index holds line numbers.
-
-    Raises:
-        SourceError: The file is not there, is not a CSV, or lacks a column.
-    """
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file; --source-dir must be the folder that holds it")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:
-        raise SourceError(f"{path}: not a readable CSV ({error})") from error
-    absent = [column for column in columns if column not in table]
-    if absent:
-        raise SourceError(f"{path}: has no column {absent[0]!r}; it has {', '.join(table.columns)}")
-    table.index = table.index + 2  # line 1 is the header
-    return table
-
-
-def to_numbers(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
-    """Convert a text column to float; empty and `nan` become NaN.
-
-    Raises:
-        SourceError: Names the first line that is not a number.
-    """
-    text = table[column].str.strip()
-    numbers = pd.to_numeric(text, errors="coerce")
-    wrong = (numbers.isna() & ~text.str.lower().isin(["", "nan"])) | np.isinf(numbers)
-    if wrong.any():
-        line = table.index[wrong][0]
-        raise SourceError(f"{path}, line {line}: {column} is {text[line]!r}, not a number")
-    return numbers.astype(float)

@@ -11,13 +11,9 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
-from glint_label.sources.source import (
-    Source,
-    check_complete,
-    check_ratings,
-    find_anchors,
-    to_numbers,
-)
+from glint_label.sources.folder import find_labels
+from glint_label.sources.source import Source, check_complete, check_ratings, find_anchors
+from glint_label.sources.tables import to_numbers
 
 ANCHORS = tuple(f"I{number:02d}" for number in range(1, 26))
 LEVELS = (1, 2, 3, 4, 5)
@@ -49,15 +45,20 @@ DISTORTIONS = (
 )
 
 
-def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
+def load_tid2013(root: Path, *, allow_missing_anchors: bool = False, keep_unanchored_ratings: bool = False) -> Source:
     """Read TID2013 from its official folder layout.
 
     `mos_std.txt` gives the standard deviation of the mean score itself, so `n` is 1.
 
+    Args:
+        root: Its folder.
+        allow_missing_anchors: Go on with the anchors that are there.
+        keep_unanchored_ratings: Keep the ratings of missing anchors, even if none is there.
+
     Raises:
         SourceError: Ratings are malformed or incomplete, or anchors are missing.
     """
-    label_file = root / "mos_with_names.txt"
+    folder, label_file = find_labels(root, ["mos_with_names.txt"])
     lines = _read_lines(label_file)
     table = lines.str.extract(r"^(?P<mos>\S+)\s+(?P<name>\S+)$")
     parts = table["name"].str.extract(r"^[iI](\d{2})_(\d{2})_(\d)\.[bB][mM][pP]$")
@@ -66,11 +67,11 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
     if wrong.any():
         line = table.index[wrong][0]
         raise SourceError(f"{label_file}, line {line}: {lines[line]!r} is not a score and an image of TID2013")
-    deviations = _read_lines(root / "mos_std.txt")
+    deviation_file = folder.path("mos_std.txt")
+    deviations = _read_lines(deviation_file)
     if len(deviations) != len(table):
         raise SourceError(
-            f"{root / 'mos_std.txt'}: {len(deviations)} lines, but {label_file.name} has {len(table)}; "
-            "download both again"
+            f"{deviation_file}: {len(deviations)} lines, but {label_file.name} has {len(table)}; download both again"
         )
     ratings = pd.DataFrame(
         {
@@ -78,18 +79,19 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
             "distortion": number.map(dict(enumerate(DISTORTIONS, start=1))),
             "level": parts[2].astype(int),
             "mos": to_numbers(table, "mos", label_file),
-            "std": to_numbers(deviations.to_frame("std"), "std", root / "mos_std.txt"),
+            "std": to_numbers(deviations.to_frame("std"), "std", deviation_file),
             "n": 1,
         }
     )
     check_ratings(ratings, label_file, (0, 9))
     check_complete(ratings, label_file, pd.MultiIndex.from_product([ANCHORS, DISTORTIONS, LEVELS]))
-    anchors, missing = find_anchors("tid2013", _anchor_files(root / "reference_images"), allow_missing_anchors)
+    files = {anchor: folder.path(f"reference_images/{anchor}.BMP") for anchor in ANCHORS}
+    anchors, missing = find_anchors("tid2013", files, allow_missing_anchors, keep_unanchored_ratings)
     return Source(
         name="tid2013",
-        root=root,
+        root=folder.root,
         anchors=anchors,
-        ratings=ratings[ratings["anchor"].isin(anchors)],
+        ratings=ratings if keep_unanchored_ratings else ratings[ratings["anchor"].isin(anchors)],
         mos_range=(0, 9),
         distortions=DISTORTIONS,
         label_file=label_file,
@@ -102,11 +104,6 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False) -> Source:
 def _read_lines(path: Path) -> "pd.Series[str]":
     if not path.is_file():
         raise SourceError(f"{path}: no such file; --source-dir must be the folder that holds it")
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     series = pd.Series(lines, index=np.arange(1, len(lines) + 1)).str.strip()
     return series[series != ""]
-
-
-def _anchor_files(folder: Path) -> dict[str, Path]:
-    by_name = {path.name.upper(): path for path in folder.iterdir()} if folder.is_dir() else {}
-    return {anchor: by_name.get(f"{anchor}.BMP", folder / f"{anchor}.BMP") for anchor in ANCHORS}

@@ -28,7 +28,10 @@ def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0) -> Data:
     Raises:
         InputError: Images or anchors that are missing, distortions that cannot be made here, too few contents.
     """
-    images = rated.images.reset_index(drop=True)
+    images = rated.images
+    if pixels == "fly" and rated.source is not None:
+        images = images[images["group"].isin(rated.source.anchors)]
+    images = images.reset_index(drop=True)
     group, names = pd.factorize(images["group"], sort=True)
     if len(names) < 2:
         raise InputError(f"{rated.name}: one content is left; training needs two, one of them for validation")

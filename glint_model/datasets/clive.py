@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from glint_label.errors import SourceError
+from glint_label.sources.folder import find_labels
 from glint_model.datasets.matlab import read_numbers, read_texts
 from glint_model.datasets.rated import RatedImages, check_count, rated_images
 
@@ -22,8 +23,8 @@ def load_clive(root: Path) -> RatedImages:
     Raises:
         SourceError: A label file is missing, malformed or incomplete.
     """
-    label_file = root / "Data" / "AllMOS_release.mat"
-    names = read_texts(root / "Data" / "AllImages_release.mat", "AllImages_release")
+    folder, label_file = find_labels(root, ["Data/AllMOS_release.mat"])
+    names = read_texts(folder.path("Data/AllImages_release.mat"), "AllImages_release")
     mos = read_numbers(label_file, "AllMOS_release")
     if len(names) != len(mos):
         raise SourceError(f"{label_file}: {len(mos)} scores for {len(names)} images; download both again")
@@ -33,8 +34,8 @@ def load_clive(root: Path) -> RatedImages:
     check_count(table, label_file, IMAGES)
     return RatedImages(
         name="clive",
-        root=root,
-        images=rated_images(table, label_file, (0, 100)),
+        root=folder.root,
+        images=rated_images(table, label_file, (0, 100), folder),
         mos_range=(0, 100),
         scale="the scores as they are, higher is better",
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
+from glint_label.sources.folder import find_labels
 from glint_model.datasets.matlab import read_numbers, read_texts
 from glint_model.datasets.rated import RatedImages, rated_images
 
@@ -24,29 +25,29 @@ def load_live(root: Path) -> RatedImages:
     Raises:
         SourceError: A label file is missing or malformed.
     """
-    label_file = root / "dmos_realigned.mat"
+    folder, label_file = find_labels(root, ["dmos_realigned.mat"])
     dmos, originals = read_numbers(label_file, "dmos_new"), read_numbers(label_file, "orgs")
-    references = read_texts(root / "refnames_all.mat", "refnames_all")
+    references = read_texts(folder.path("refnames_all.mat"), "refnames_all")
     for values, what in ((dmos, "dmos_new"), (originals, "orgs"), (references, "refnames_all")):
         if len(values) != sum(FOLDERS.values()):
             raise SourceError(
-                f"{root}: {what} has {len(values)} entries, not {sum(FOLDERS.values())}; download it again"
+                f"{folder.root}: {what} has {len(values)} entries, not {sum(FOLDERS.values())}; download it again"
             )
-    places = [(folder, number) for folder, count in FOLDERS.items() for number in range(1, count + 1)]
+    places = [(kind, number) for kind, count in FOLDERS.items() for number in range(1, count + 1)]
     table = pd.DataFrame(
         {
-            "file_name": [f"{folder}/img{number}.bmp" for folder, number in places],
+            "file_name": [f"{kind}/img{number}.bmp" for kind, number in places],
             "mos": 100 - dmos,
             "group": references,
-            "distortion": [folder for folder, _ in places],
+            "distortion": [kind for kind, _ in places],
         },
         index=np.arange(1, len(places) + 1),
     )
     distorted = table[originals == 0]
     return RatedImages(
         name="live",
-        root=root,
-        images=rated_images(distorted, label_file, (0, 100), slack=BEYOND),
+        root=folder.root,
+        images=rated_images(distorted, label_file, (0, 100), folder, slack=BEYOND),
         mos_range=(0, 100),
         scale="100 - dmos_new: the realigned DMOS says lower is better",
         distortions=tuple(FOLDERS),

@@ -39,7 +39,7 @@ def read_texts(path: Path, name: str) -> list[str]:
 
 def _read(path: Path, name: str) -> NDArray[Any]:
     if not path.is_file():
-        raise SourceError(f"{path}: no such file; --data-dir must be the dataset's folder")
+        raise SourceError(f"{path}: no such file; --source-dir must be the dataset's folder")
     try:
         variables = loadmat(path, variable_names=[name])
     except (MatReadError, NotImplementedError, OSError, ValueError, TypeError, zlib.error) as error:

@@ -1,7 +1,7 @@
 """What every dataset to evaluate on becomes: a table of images with opinions, higher is better."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from glint_label.errors import InputError, SourceError, UsageError
 from glint_label.sources import Source
+from glint_label.sources.folder import DatasetFolder
 
 COLUMNS = ("file_name", "mos", "group", "distortion", "level")
 
@@ -27,7 +28,7 @@ class RatedImages:
         scale: How `mos` comes from the dataset's own numbers, and which way they point.
         distortions: Names, in the dataset's own order.
         source: Where the pixels can be made from anchors; None elsewhere.
-        left_out: Images that lack their anchor and are therefore not in the table.
+        unavailable: Rows like those of `images`, of images that are not there and lack the anchor to make them from.
     """
 
     name: str
@@ -37,7 +38,12 @@ class RatedImages:
     scale: str
     distortions: tuple[str, ...] = ()
     source: Source | None = None
-    left_out: int = 0
+    unavailable: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(COLUMNS)))
+
+    @property
+    def left_out(self) -> int:
+        """Number of images that are neither there nor can be made."""
+        return len(self.unavailable)
 
     def select(self, groups: Collection[str] = (), distortions: Collection[str] = ()) -> "RatedImages":
         """Keep some contents and some distortions; an empty filter lets everything through.
@@ -49,24 +55,22 @@ class RatedImages:
         Raises:
             UsageError: One of them is not in this dataset.
         """
-        images, left_out = self.images, 0 if groups else self.left_out
-        if groups:
-            unknown = sorted(set(groups) - set(images["group"]))
-            if unknown:
-                raise UsageError(f"{self.name}: no images of {unknown[0]!r}; {_some(images['group'])}")
-            images = images[images["group"].isin(groups)]
-        if distortions:
-            numbers = {str(number): name for number, name in enumerate(self.distortions, start=1)}
-            names = {numbers.get(name, name) for name in distortions}
-            unknown = sorted(names - set(self.distortions))
-            if unknown:
-                known = ", ".join(self.distortions) or "none: its images have no named distortion"
-                raise UsageError(f"{self.name}: no distortion {unknown[0]!r}; known are {known}")
-            images = images[images["distortion"].isin(names)]
-            if left_out and self.source is not None:
-                cells = sum(name in names for name, _ in self.source.conditions)
-                left_out = len(self.source.missing_anchors) * cells
-        return replace(self, images=images.reset_index(drop=True), left_out=left_out)
+        if unknown := sorted(set(groups) - set(self.images["group"])):
+            raise UsageError(f"{self.name}: no images of {unknown[0]!r}; {_some(self.images['group'])}")
+        numbers = {str(number): name for number, name in enumerate(self.distortions, start=1)}
+        names = {numbers.get(name, name) for name in distortions}
+        if unknown := sorted(names - set(self.distortions)):
+            known = ", ".join(self.distortions) or "none: its images have no named distortion"
+            raise UsageError(f"{self.name}: no distortion {unknown[0]!r}; known are {known}")
+
+        def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+            if groups:
+                rows = rows[rows["group"].isin(groups)]
+            if names:
+                rows = rows[rows["distortion"].isin(names)]
+            return rows.reset_index(drop=True)
+
+        return replace(self, images=chosen(self.images), unavailable=chosen(self.unavailable))
 
     def missing(self) -> list[str]:
         """List the image files that are not there."""
@@ -86,7 +90,7 @@ class RatedImages:
 
 
 def rated_images(
-    table: pd.DataFrame, label_file: Path, mos_range: tuple[float, float], slack: float = 0
+    table: pd.DataFrame, label_file: Path, mos_range: tuple[float, float], folder: DatasetFolder, slack: float = 0
 ) -> pd.DataFrame:
     """Check a table of opinions and bring it into the form of `RatedImages.images`.
 
@@ -94,6 +98,7 @@ def rated_images(
         table: Columns file_name and mos; group, distortion and level where known. The index holds line numbers.
         label_file: Named in errors.
         mos_range: Lowest and highest opinion.
+        folder: Folder of the images; file names come out spelled as they are there.
         slack: How far beyond the range an opinion may lie.
 
     Raises:
@@ -104,7 +109,7 @@ def rated_images(
     names, mos = table["file_name"], table["mos"]
     low, high = mos_range[0] - slack, mos_range[1] + slack
     checks = (
-        (names == "", "names no image"),
+        ((names == "") | names.str.endswith("/"), "names no image"),
         (names.map(_leads_out), "names an image outside the dataset"),
         (mos.isna(), "has no score"),
         ((mos < low) | (mos > high), f"has a score outside {low:g} .. {high:g} (higher is better)"),
@@ -116,9 +121,12 @@ def rated_images(
             count = int(wrong.sum())
             raise SourceError(f"{label_file}, line {line}: {what} ({names[line]}; {count} such rows); repair the file")
     group = table["group"] if "group" in table else pd.Series("", index=table.index)
+    spelled = names.map(folder.find)
+    # Of two names that differ in case alone, one file can be but one.
+    spelled = spelled.where(~spelled.duplicated(keep=False), names)
     return pd.DataFrame(
         {
-            "file_name": names,
+            "file_name": spelled,
             "mos": mos.astype(np.float64),
             "group": group.where(group != "", names),
             "distortion": table.get("distortion", ""),
@@ -138,25 +146,6 @@ def check_count(table: pd.DataFrame, label_file: Path, expected: int) -> None:
             f"{label_file}: rates {len(table):,} images, the complete file {expected:,}; download it again, or pass "
             "a table of your own as --dataset FILE.csv"
         )
-
-
-def first_file(root: Path, names: Iterable[str]) -> Path:
-    """Find the first of several names a label file goes by.
-
-    Raises:
-        SourceError: None of them is there.
-    """
-    tried = list(names)
-    for name in tried:
-        if (root / name).is_file():
-            return root / name
-    raise SourceError(f"{root}: holds no {' or '.join(tried)}; --data-dir must be the folder that holds it")
-
-
-def true_names(root: Path, folder: str) -> dict[str, str]:
-    """Map the lower-case names of a folder's files to their true ones: copies differ in case."""
-    path = root / folder
-    return {entry.name.lower(): f"{folder}/{entry.name}" for entry in path.iterdir()} if path.is_dir() else {}
 
 
 def _leads_out(name: str) -> bool:

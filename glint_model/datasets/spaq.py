@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from glint_label.sources.source import to_numbers
-from glint_model.datasets.rated import RatedImages, check_count, first_file, rated_images
+from glint_label.sources.folder import find_labels
+from glint_label.sources.tables import to_numbers
+from glint_model.datasets.rated import RatedImages, check_count, rated_images
 from glint_model.datasets.workbook import read_sheet
 
 IMAGES = 11_125
-LABELS = "Annotations/MOS and Image attribute scores"
+LABELS = tuple(f"Annotations/MOS and Image attribute scores.{suffix}" for suffix in ("csv", "xlsx"))
 
 
 def load_spaq(root: Path) -> RatedImages:
@@ -21,14 +22,15 @@ def load_spaq(root: Path) -> RatedImages:
     Raises:
         SourceError: The label file is missing, malformed or incomplete.
     """
-    label_file = first_file(root, (f"{LABELS}.xlsx", f"{LABELS}.csv"))
+    folder, label_file = find_labels(root, LABELS)
     table = read_sheet(label_file, None, ("Image name", "MOS"))
+    table = table[table["Image name"] != ""]  # lines below the table
     check_count(table, label_file, IMAGES)
     rows = pd.DataFrame({"file_name": "TestImage/" + table["Image name"], "mos": to_numbers(table, "MOS", label_file)})
     return RatedImages(
         name="spaq",
-        root=root,
-        images=rated_images(rows, label_file, (0, 100)),
+        root=folder.root,
+        images=rated_images(rows, label_file, (0, 100), folder),
         mos_range=(0, 100),
         scale="the scores as they are, higher is better",
     )

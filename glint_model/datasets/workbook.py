@@ -1,115 +1,86 @@
-"""Tables in Excel workbooks, read with the standard library: two datasets do not justify a dependency.
+"""Tables in Excel workbooks, or in a CSV saved from one."""
 
-A workbook is a zip of XML (ECMA-376): a list of sheets, a file for each, and one list of the texts that they share.
-"""
-
-import csv
-import re
+import io
+import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pandas as pd
 
 from glint_label.errors import SourceError
+from glint_label.sources.tables import Lines, read_table, table_of
 
-_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-_MAX_XML = 2**28  # bytes; the largest of the two workbooks has some 3 million
+# A workbook is a zip of XML: a small file can unpack to, or lay out, more than the memory holds. The largest of the
+# two workbooks that are read unpacks to some 3 million bytes and has 11,126 lines.
+_MAX_BYTES = 2**24
+_MAX_LINES = 2**15
+_MAX_CELLS = 2**8  # in a line
+
+# What openpyxl is known to raise on damaged workbooks; its parser's errors are SyntaxErrors.
+_DAMAGE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+)
 
 
 def read_sheet(path: Path, sheet: str | None, columns: Sequence[str]) -> pd.DataFrame:
     """Read a table out of a sheet, or out of a CSV saved from it, everything as text.
 
-    The table begins at the first line that holds all its column names; lines without a first column are left out.
+    The table begins at the first line that holds all headings, whatever their case.
 
     Args:
         path: .xlsx or .csv.
         sheet: Its name in a workbook; None for the first one.
-        columns: Names of the columns wanted.
+        columns: Headings wanted.
 
     Returns:
         The columns; the index holds line numbers.
 
     Raises:
-        SourceError: The file is damaged, or has no such sheet or columns.
+        SourceError: The file is damaged, or has no such sheet or columns, or openpyxl is not installed.
     """
+    if path.suffix.lower() != ".xlsx":
+        return read_table(path, columns)
+    advice = f"save the sheet as {path.with_suffix('.csv').name}"
     try:
-        lines = dict(_workbook_lines(path, sheet) if path.suffix == ".xlsx" else _csv_lines(path))
-    except (OSError, zipfile.BadZipFile, ET.ParseError, csv.Error, KeyError, ValueError, IndexError) as error:
-        advice = f"download it again, or save the sheet as {path.with_suffix('.csv').name}"
-        raise SourceError(f"{path}: not a readable table ({error}); {advice}") from error
-    wanted = set(columns)
-    header = next((line for line, cells in lines.items() if wanted <= set(cells)), None)
-    if header is None:
-        raise SourceError(f"{path}: has no line with the column names {', '.join(columns)}")
-    places = [lines[header].index(column) for column in columns]
-    rows = {
-        line: [cells[place] if place < len(cells) else "" for place in places]
-        for line, cells in lines.items()
-        if line > header and places[0] < len(cells) and cells[places[0]]
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns), dtype=str)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and other things that are no part of the table
+            lines = _workbook_lines(path, sheet)
+    except ImportError as error:
+        message = f'{path}: reading workbooks needs openpyxl: pip install "glint-label[excel]", or {advice}'
+        raise SourceError(message) from error
+    except _DAMAGE as error:
+        reason = str(error).partition("\n")[0]  # openpyxl goes on for lines
+        raise SourceError(f"{path}: not a readable workbook ({reason}); download it again, or {advice}") from error
+    return table_of(lines, columns, path)
 
 
-def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, cells in enumerate(csv.reader(file), start=1):
-            yield number, [cell.strip() for cell in cells]
-
-
-def _workbook_lines(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]:
-    with zipfile.ZipFile(path) as book:
-        names = book.namelist()
-        texts = _shared_texts(book) if "xl/sharedStrings.xml" in names else []
-        root = _parse(book, _sheet_file(book, sheet))
-        for row in root.iter(f"{_MAIN}row"):
-            cells: list[str] = []
-            for cell in row.iter(f"{_MAIN}c"):
-                place = _column(cell.get("r", ""), len(cells))
-                cells += [""] * (place + 1 - len(cells))
-                cells[place] = _text_of(cell, texts).strip()
-            yield int(row.get("r", "0")), cells
-
-
-def _parse(book: zipfile.ZipFile, name: str) -> ET.Element:
-    if book.getinfo(name).file_size > _MAX_XML:
-        raise ValueError(f"{name} is larger than {_MAX_XML:,} bytes")
-    return ET.fromstring(book.read(name))  # noqa: S314 (expat bounds the growth of entities; the size is bounded above)
-
-
-def _sheet_file(book: zipfile.ZipFile, sheet: str | None) -> str:
-    sheets = {entry.get("name"): entry.get(_ID) for entry in _parse(book, "xl/workbook.xml").iter(f"{_MAIN}sheet")}
-    if sheet is not None and sheet not in sheets:
-        raise ValueError(f"no sheet {sheet!r}; it has {', '.join(str(name) for name in sheets)}")
-    wanted = sheets[sheet] if sheet is not None else next(iter(sheets.values()))
-    targets = {entry.get("Id"): entry.get("Target", "") for entry in _parse(book, "xl/_rels/workbook.xml.rels")}
-    target = targets[wanted]
-    return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
-
-
-def _shared_texts(book: zipfile.ZipFile) -> list[str]:
-    return [_joined(entry) for entry in _parse(book, "xl/sharedStrings.xml").iter(f"{_MAIN}si")]
-
-
-def _joined(entry: ET.Element) -> str:
-    return "".join(part.text or "" for part in entry.iter(f"{_MAIN}t"))
-
-
-def _text_of(cell: ET.Element, texts: list[str]) -> str:
-    if cell.get("t") == "inlineStr":
-        return _joined(cell)
-    value = cell.findtext(f"{_MAIN}v") or ""
-    return texts[int(value)] if cell.get("t") == "s" and value else value
-
-
-def _column(reference: str, following: int) -> int:
-    """Turn the letters of a reference such as D5 into a number from 0; a cell without one follows the last."""
-    letters = re.match(r"[A-Z]+", reference)
-    if letters is None:
-        return following
-    number = 0
-    for letter in letters.group():
-        number = 26 * number + ord(letter) - ord("A") + 1
-    return number - 1
+def _workbook_lines(path: Path, sheet: str | None) -> Lines:
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+            raise ValueError(f"unpacks to more than {_MAX_BYTES:,} bytes")
+    with pd.ExcelFile(content, engine="openpyxl") as book:
+        names = [str(name) for name in book.sheet_names]
+        name = names[0] if sheet is None else next((name for name in names if name.lower() == sheet.lower()), None)
+        if name is None:
+            raise ValueError(f"no sheet {sheet!r}; it has {', '.join(names)}")
+        # pandas makes all lines as long as the longest: one far cell of a small file would fill the memory.
+        cells = book.book[name]
+        cells.reset_dimensions()  # those that the file states need not be true
+        if any(len(line) > _MAX_CELLS for line in cells.iter_rows(max_row=_MAX_LINES, values_only=True)):
+            raise ValueError(f"a line of more than {_MAX_CELLS} cells")
+        table = pd.read_excel(book, sheet_name=name, header=None, dtype=str, na_filter=False, nrows=_MAX_LINES)
+    return {number: [text.strip() for text in line] for number, line in enumerate(table.to_numpy().tolist(), 1)}

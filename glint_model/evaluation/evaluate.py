@@ -135,7 +135,9 @@ def choose_images(rated: RatedImages, pixels: str, allow_missing: bool) -> tuple
         if rated.source is None or unknown:
             what = f"its distortion {unknown[0]!r}" if rated.source else "its images"
             raise UsageError(f"--pixels regenerate: {what} cannot be made here ({rated.name}); use kadid10k")
-        missing, advice = [], "restore the anchors, or go on with --allow-missing"
+        made = rated.images["group"].isin(rated.source.anchors)
+        missing = rated.images["file_name"][~made].tolist()
+        advice = "restore the anchors, or go on with --allow-missing"
         first = "those of an anchor that is not there"
     else:
         missing = rated.missing()

@@ -1,19 +1,23 @@
 """Official layouts, imitated by small files: what is read, and what is refused with which words."""
 
+import csv
+import io
+import shutil
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+from openpyxl import Workbook
 from PIL import Image
 from scipy.io import savemat
 
 from glint_label.errors import InputError, SourceError, UsageError
 from glint_label.sources import kadid10k
 from glint_model.datasets import DATASETS, clive, csiq, koniq10k, live, load_dataset, spaq
-from glint_model.evaluation.evaluate import choose_images
+from glint_model.evaluation.evaluate import choose_images, score_rated
 from tests.conftest import save_rated
 
 
@@ -29,35 +33,13 @@ def save_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def save_workbook(path: Path, sheets: dict[str, Sequence[Sequence[object]]]) -> None:
-    """Write what Excel would: texts shared, numbers as they are, empty cells left out, sheets in files of any name."""
-    texts: dict[str, int] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    with zipfile.ZipFile(path, "w") as book:
-        for number, rows in enumerate(sheets.values(), start=1):
-            lines = []
-            for line, cells in enumerate(rows, start=1):
-                parts = []
-                for column, cell in enumerate(cells):
-                    place = f'r="{chr(ord("A") + column)}{line}"'
-                    if isinstance(cell, str):
-                        parts.append(f'<c {place} t="s"><v>{texts.setdefault(cell, len(texts))}</v></c>')
-                    elif cell is not None:
-                        parts.append(f'<c {place} s="2"><v>{cell}</v></c>')
-                lines.append(f'<row r="{line}">{"".join(parts)}</row>')
-            book.writestr(
-                f"xl/worksheets/s{number}.xml",
-                f"<worksheet {main}><sheetData>{''.join(lines)}</sheetData></worksheet>",
-            )
-        names = "".join(f'<sheet name="{name}" r:id="rId{n}"/>' for n, name in enumerate(sheets, start=1))
-        book.writestr("xl/workbook.xml", f'<workbook {main} xmlns:r="{kind}"><sheets>{names}</sheets></workbook>')
-        targets = "".join(
-            f'<Relationship Id="rId{n}" Target="worksheets/s{n}.xml"/>' for n in range(1, len(sheets) + 1)
-        )
-        book.writestr("xl/_rels/workbook.xml.rels", f"<Relationships>{targets}</Relationships>")
-        shared = "".join(f"<si><t>{escape(text)}</t></si>" for text in texts)
-        book.writestr("xl/sharedStrings.xml", f"<sst {main}>{shared}</sst>")
+    book = Workbook(write_only=True)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for cells in rows:
+            sheet.append(cells)
+    book.save(path)
 
 
 @pytest.fixture
@@ -102,7 +84,7 @@ CSIQ_HEADER = [None, None, None, "image", "dst_idx", "dst_type", "dst_lev", "dmo
 
 def csiq_rows() -> list[list[object]]:
     contents = [1600, *(f"content_{number:02d}" for number in range(29))]
-    kinds = list(csiq.FOLDERS)
+    kinds = ["noise", "jpeg", "jpeg 2000", "fnoise", "blur", "contrast"]
     cells = [(content, kind, level) for kind in kinds for content in contents for level in range(1, 6)][: csiq.IMAGES]
     rows = [
         [None, None, None, content, kinds.index(kind) + 1, kind, level, 0.05, level / 5]
@@ -138,11 +120,25 @@ def challenge(tmp_path):
     return tmp_path
 
 
+SPAQ_HEADER = ["Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness"]
+
+
+def spaq_rows() -> list[list[object]]:
+    rows = [[f"{n:05d}.jpg", n % 90 + 5.5, 50, 50, 50, 50, 50] for n in range(1, spaq.IMAGES + 1)]
+    return [SPAQ_HEADER, *rows]
+
+
 @pytest.fixture
 def spaq_release(tmp_path):
-    header = ["Image name", "MOS", "Brightness", "Colorfulness", "Contrast", "Noisiness", "Sharpness"]
-    rows = [[f"{n:05d}.jpg", n % 90 + 5.5, 50, 50, 50, 50, 50] for n in range(1, spaq.IMAGES + 1)]
-    save_workbook(tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx", {"Sheet1": [header, *rows]})
+    save_workbook(tmp_path / "Annotations" / "MOS and Image attribute scores.xlsx", {"Sheet1": spaq_rows()})
+    save_images(tmp_path, "TestImage/00002.jpg")
+    return tmp_path
+
+
+@pytest.fixture
+def spaq_saved_as_csv(tmp_path):
+    lines = [",".join(map(str, row)) for row in spaq_rows()]
+    save_lines(tmp_path / "Annotations" / "MOS and Image attribute scores.csv", lines)
     save_images(tmp_path, "TestImage/00002.jpg")
     return tmp_path
 
@@ -191,7 +187,7 @@ def test_live_turns_its_dmos_round_and_leaves_copies_of_references_out(live_rele
     ]
 
 
-def test_csiq_from_its_workbook_or_a_csv_saved_from_it(csiq_release):
+def test_csiq(csiq_release):
     rated = load_dataset("csiq", csiq_release)
     images = rows_of(rated)
     assert (len(images), rated.mos_range) == (866, (0, 1))
@@ -200,16 +196,40 @@ def test_csiq_from_its_workbook_or_a_csv_saved_from_it(csiq_release):
     assert (noisy["group"], noisy["distortion"], noisy["level"]) == ("1600", "awgn", 2)
     assert rated.images["group"].nunique() == 30
     assert len(only_there(rated)) == 2
+
+
+@pytest.mark.parametrize("folder", ["dst_imgs_all", "dst_imgs", "dst_imgs/Blur", "DST_IMGS/BLUR"])
+def test_csiq_images_in_other_folders(csiq_release, folder):
+    shutil.rmtree(csiq_release / "dst_imgs")
+    save_images(csiq_release, f"{folder}/content_00.BLUR.4.PNG")
+    (found,) = only_there(load_dataset("csiq", csiq_release))
+    assert (found["file_name"], found["distortion"]) == (f"{folder}/content_00.BLUR.4.PNG", "blur")
+
+
+def test_csiq_workbook_under_its_first_name(csiq_release):
+    expected = load_dataset("csiq", csiq_release).images
+    (csiq_release / "csiq.DMOS.xlsx").rename(csiq_release / "csiq.beta.xlsx")
+    assert load_dataset("csiq", csiq_release).images.equals(expected)
+
+
+def as_saved(cell: object, decimal: str) -> str:
+    return "" if cell is None else str(cell).replace(".", decimal) if isinstance(cell, float) else str(cell)
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal", "end"), [(",", ".", "\n"), (";", ",", "\r\n"), (",", ",", "\n"), ("\t", ",", "\r\n")]
+)
+@pytest.mark.parametrize("kinds", [{}, {"noise": "AWGN", "jpeg 2000": "jpeg2000", "blur": " BLUR "}])
+def test_csiq_from_a_csv_as_spreadsheets_save_it(csiq_release, separator, decimal, end, kinds):
+    expected = load_dataset("csiq", csiq_release).images
     (csiq_release / "csiq.DMOS.xlsx").unlink()
-    lines = [",".join("" if cell is None else str(cell) for cell in row) for row in csiq_rows()]
-    save_lines(csiq_release / "csiq.DMOS.csv", lines)
-    assert load_dataset("csiq", csiq_release).images.equals(rated.images)
-
-
-def test_csiq_with_all_images_in_one_folder(csiq_release):
-    save_images(csiq_release, "dst_imgs_all/content_00.BLUR.4.png")
-    images = rows_of(load_dataset("csiq", csiq_release))
-    assert images.loc["dst_imgs_all/content_00.BLUR.4.png", "distortion"] == "blur"
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=separator, lineterminator=end)
+    for row in csiq_rows():
+        writer.writerow([kinds.get(text, text) for text in (as_saved(cell, decimal) for cell in row)])
+    text = buffer.getvalue().replace("dst_type", "Dst_Type ")
+    (csiq_release / "csiq.DMOS.csv").write_bytes(text.encode("utf-8-sig"))
+    assert load_dataset("csiq", csiq_release).images.equals(expected)
 
 
 def test_koniq10k_takes_the_size_that_is_there(koniq):
@@ -219,6 +239,37 @@ def test_koniq10k_takes_the_size_that_is_there(koniq):
     assert (found["distortion"], found["level"], len(rated.images)) == ("", 0, 10_073)
     save_images(koniq, "1024x768/9.jpg")
     assert only_there(load_dataset("koniq10k", koniq))[0]["file_name"] == "1024x768/9.jpg"
+
+
+def test_koniq10k_from_its_other_label_files(koniq):
+    official = koniq / "koniq10k_scores_and_distributions.csv"
+    expected = load_dataset("koniq10k", koniq).images
+    text = official.read_text().replace('"', "")
+    official.unlink()
+    (koniq / "koniq10k_scores.csv").write_text(text)
+    assert load_dataset("koniq10k", koniq).images.equals(expected)
+    (koniq / "koniq10k_scores.csv").unlink()
+    # The authors' split calls the same opinion MOS.
+    split = [line.split(",") for line in text.splitlines()]
+    save_lines(
+        koniq / "koniq10k_distributions_sets.csv",
+        ["image_name,MOS,set", *(f"{cells[0]},{cells[-1]},test" for cells in split[1:])],
+    )
+    rated = load_dataset("koniq10k", koniq)
+    assert rated.images.equals(expected)
+    assert "MOS as it is" in rated.scale
+
+
+def test_koniq10k_mean_ratings_are_on_their_own_scale(koniq):
+    label_file = koniq / "koniq10k_scores_and_distributions.csv"
+    lines = label_file.read_text().splitlines()
+    save_lines(label_file, [line.rpartition(",")[0] for line in lines])
+    rated = load_dataset("koniq10k", koniq)
+    assert (rated.mos_range, rated.images["mos"].iloc[0]) == ((1, 5), 3.1)
+    assert rated.scale == "the column MOS as it is, higher is better"
+    save_lines(label_file, [line.partition(",")[0] for line in lines])
+    with pytest.raises(SourceError, match="has no column MOS_zscore or MOS"):
+        load_dataset("koniq10k", koniq)
 
 
 def test_clive_leaves_the_raters_training_images_out(challenge):
@@ -235,6 +286,80 @@ def test_spaq(spaq_release):
     assert len(rated.images) == 11_125
 
 
+def test_spaq_images_that_are_png_inside_are_read(spaq_saved_as_csv):
+    pixels = np.full((64, 64, 3), 7, dtype=np.uint8)
+    pixels[:32] = 90
+    Image.fromarray(pixels).save(spaq_saved_as_csv / "TestImage" / "00002.jpg", "PNG")
+    there, _ = choose_images(load_dataset("spaq", spaq_saved_as_csv), "disk", allow_missing=True)
+    assert score_rated(there, lambda image: float(np.abs(image - pixels).max()))["score"].tolist() == [0]
+
+
+FIXTURES = {
+    "kadid10k": "kadid",
+    "tid2013": "tid",
+    "csiq": "csiq_release",
+    "live": "live_release_2",
+    "koniq10k": "koniq",
+    "clive": "challenge",
+    "spaq": "spaq_saved_as_csv",
+}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_names_are_found_in_any_case_and_one_folder_further_in(name, request):
+    root = request.getfixturevalue(FIXTURES[name])
+    official = load_dataset(name, root)
+    expected = [row["file_name"].swapcase() for row in only_there(official)]
+    for path in sorted(root.rglob("*"), reverse=True):
+        path.rename(path.with_name(path.name.swapcase()))
+    inner = root / "unpacked"
+    inner.mkdir()
+    for path in [path for path in root.iterdir() if path != inner]:
+        path.rename(inner / path.name)
+    (root / "__MACOSX").mkdir()
+    copy = load_dataset(name, root)
+    assert copy.root == inner
+    assert copy.images.drop(columns="file_name").equals(official.images.drop(columns="file_name"))
+    assert [row["file_name"] for row in only_there(copy)] == expected
+    if official.source is not None:
+        assert list(copy.source.anchors) == list(official.source.anchors)
+
+
+def test_of_two_folders_none_is_preferred(koniq):
+    for name in ("one", "two"):
+        (koniq / name).mkdir()
+        shutil.copy(koniq / "koniq10k_scores_and_distributions.csv", koniq / name)
+    (koniq / "koniq10k_scores_and_distributions.csv").unlink()
+    with pytest.raises(SourceError, match=r"no such file, nor is koniq10k_scores\.csv or .* there; --data-dir"):
+        load_dataset("koniq10k", koniq)
+
+
+@pytest.mark.parametrize(("name", "references"), [("kadid10k", "images/I??.png"), ("tid2013", "reference_images/*")])
+def test_images_on_the_disk_are_read_without_their_references(name, references, request):
+    root = request.getfixturevalue(FIXTURES[name])
+    expected = only_there(load_dataset(name, root))
+    for path in root.glob(references):
+        path.unlink()
+    rated = load_dataset(name, root)
+    assert only_there(rated) == expected
+    _, missing = choose_images(rated, "disk", allow_missing=True)
+    assert missing + len(expected) == {"kadid10k": 10_125, "tid2013": 3000}[name]
+    (root / expected[0]["file_name"]).unlink()
+    with pytest.raises(InputError, match=r"none of its .* images is there, first"):
+        only_there(load_dataset(name, root))
+
+
+def test_making_images_needs_their_anchor(kadid):
+    (kadid / "images" / "I02.png").unlink()
+    rated = load_dataset("kadid10k", kadid)
+    assert (len(rated.images), rated.left_out) == (126, 80 * 125 - 1)
+    there, missing = choose_images(rated, "regenerate", allow_missing=True)
+    assert set(there.images["group"]) == {"I01"}
+    assert missing == 81 * 125 - len(there.images)
+    with pytest.raises(SourceError, match="the anchor I02 is not there, and its images cannot be made without it"):
+        score_rated(rated.select(["I02"]), np.mean, "regenerate")
+
+
 def test_any_table(tmp_path):
     save_lines(tmp_path / "mine.csv", ["mos,file_name,group,note", "3,a.png,x,", "4.5,sub/b.png,x,hm", "1,c.png,,"])
     save_images(tmp_path, "a.png", "sub/b.png", "c.png")
@@ -246,6 +371,32 @@ def test_any_table(tmp_path):
     save_lines(tmp_path / "mine.csv", ["file_name,mos,distortion,level", "a.png,3,blur,2", "c.png,1,noise,"])
     rated = load_dataset(str(tmp_path / "mine.csv"))
     assert (rated.distortions, rated.images["level"].tolist()) == (("blur", "noise"), [2, 0])
+
+
+def test_a_table_is_read_as_spreadsheets_and_editors_save_it(tmp_path):
+    save_images(tmp_path, "a.PNG", "Sub/b.png")
+    lines = ["File_Name ;MOS;Level", " a.png ;3,25;2", "", "sub/b.PNG;4;", ";;"]
+    (tmp_path / "mine.csv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    rated = load_dataset(str(tmp_path / "mine.csv"))
+    assert rated.images["file_name"].tolist() == ["a.PNG", "Sub/b.png"]
+    assert (rated.images["mos"].tolist(), rated.images["level"].tolist()) == ([3.25, 4], [2, 0])
+
+
+def test_two_names_that_differ_in_case_alone_are_two_images(tmp_path):
+    save_lines(tmp_path / "mine.csv", ["file_name,mos", "a.png,1", "A.png,2"])
+    save_images(tmp_path, "a.png")
+    assert load_dataset(str(tmp_path / "mine.csv")).missing() == ["A.png"]
+    save_images(tmp_path, "A.png")
+    assert load_dataset(str(tmp_path / "mine.csv")).missing() == []
+
+
+def test_ratings_are_read_with_byte_order_mark_and_decimal_commas(kadid, tid):
+    for name, label_file in (("kadid10k", "dmos.csv"), ("tid2013", "mos_with_names.txt")):
+        expected = load_dataset(name, kadid).images
+        text = (kadid / label_file).read_text().replace(",", ";")
+        text = text.replace(".", ",").replace(",png", ".PNG ").replace(",bmp", ".bmp")
+        (kadid / label_file).write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+        assert load_dataset(name, kadid).images.equals(expected)
 
 
 def test_contents_and_distortions_can_be_chosen(kadid):
@@ -312,11 +463,23 @@ def test_an_unknown_dataset_is_refused_with_those_known():
         (["file_name,mos", ",1"], "line 2: names no image"),
         (["file_name,mos,level", "a.png,1,1.5"], "line 2: level is '1.5', not a whole number"),
         (["file_name,mos"], "holds no ratings"),
+        ([], "is empty; it must have a line that names file_name, mos"),
+        (["file_name,mos", "a.png,1,5", "b.png,2,5"], "line 2: has 3 cells, but line 1 names 2"),
+        (["file_name,mos", 'a.png,"1,234"', 'b.png,"2,345"'], "line 2: mos is '1,234', not a number; write decimals"),
+        (["file_name,mos", 'a.png,"1,5"', "b.png,1.5"], "line 2: mos is '1,5', not a number; write decimals"),
+        (["file_name,mos", '"a.png,1', "b.png,2"], r"not a readable CSV \(unexpected end of data\); save it as CSV"),
     ],
 )
 def test_a_table_with_faults_is_refused_with_its_line(lines, words, tmp_path):
     save_lines(tmp_path / "mine.csv", lines)
     with pytest.raises(SourceError, match=words):
+        load_dataset(str(tmp_path / "mine.csv"))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_table_in_another_encoding_is_refused_with_what_to_do(encoding, tmp_path):
+    (tmp_path / "mine.csv").write_bytes("file_name,mos\nä.png,1\n".encode(encoding))
+    with pytest.raises(SourceError, match=r"mine\.csv: not a readable CSV .*; save it as CSV in UTF-8"):
         load_dataset(str(tmp_path / "mine.csv"))
 
 
@@ -345,13 +508,13 @@ def test_damaged_workbooks_are_refused_with_what_to_do(csiq_release):
     whole = book.read_bytes()
     for content in (whole[: len(whole) // 2], b"PK", b"no zip"):
         book.write_bytes(content)
-        with pytest.raises(SourceError, match=r"not a readable table .* save the sheet as csiq\.DMOS\.csv"):
+        with pytest.raises(SourceError, match=r"not a readable workbook .* save the sheet as csiq\.DMOS\.csv"):
             load_dataset("csiq", csiq_release)
     save_workbook(book, {"Sheet1": csiq_rows()})
     with pytest.raises(SourceError, match="no sheet 'all_by_image'; it has Sheet1"):
         load_dataset("csiq", csiq_release)
     save_workbook(book, {"all_by_image": [["image", "dmos"], ["1600", 0.1]]})
-    with pytest.raises(SourceError, match="has no line with the column names image, dst_type"):
+    with pytest.raises(SourceError, match="has no column 'dst_type'; it has image, dmos"):
         load_dataset("csiq", csiq_release)
     for column, cell, words in (
         (5, "fog", "'fog' is not a distortion of CSIQ"),
@@ -362,3 +525,25 @@ def test_damaged_workbooks_are_refused_with_what_to_do(csiq_release):
         save_workbook(book, {"all_by_image": rows})
         with pytest.raises(SourceError, match=f"line 11: {words}"):
             load_dataset("csiq", csiq_release)
+
+
+def test_without_openpyxl_the_error_says_what_to_do(csiq_release, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(SourceError, match=r'pip install "glint-label\[excel\]", or save the sheet as csiq\.DMOS\.csv'):
+        load_dataset("csiq", csiq_release)
+    lines = [",".join("" if cell is None else str(cell) for cell in row) for row in csiq_rows()]
+    save_lines(csiq_release / "csiq.DMOS.csv", lines)
+    assert len(load_dataset("csiq", csiq_release).images) == 866
+
+
+def test_a_small_workbook_cannot_fill_the_memory(csiq_release):
+    book = csiq_release / "csiq.DMOS.xlsx"
+    far = [*csiq_rows(), [None] * 16_383 + [1]]
+    save_workbook(book, {"all_by_image": far})
+    with pytest.raises(SourceError, match="a line of more than 256 cells"):
+        load_dataset("csiq", csiq_release)
+    with zipfile.ZipFile(book, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/media/image1.png", bytes(2**24))
+    assert book.stat().st_size < 2**20
+    with pytest.raises(SourceError, match="unpacks to more than 16,777,216 bytes"):
+        load_dataset("csiq", csiq_release)
