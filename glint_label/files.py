@@ -180,6 +180,10 @@ def check_kind(folder: Path, wanted: str) -> bool:
         return False
     if kind_of(folder) == wanted:
         return True
+    if RUN_FILE not in content and "shards" in content:
+        raise StateError(
+            f"{folder}: has lost its {RUN_FILE}, so it is not touched; restore that file or choose another --out"
+        )
     if RUN_FILE not in content:
         raise StateError(f"{folder}: holds files that no {wanted} made ({content[0]}); choose another --out")
     raise StateError(

@@ -232,9 +232,18 @@ def test_any_lost_or_damaged_file_is_made_again_with_the_same_bytes(finished, da
         assert {found: content == before.get(found) for found, content in file_bytes(finished.out).items()} == (
             dict.fromkeys(before, True)
         ), name
-    (finished.out / "run.json").write_text("{")
+
+
+def test_without_its_run_json_a_folder_is_nobodys_and_left_alone(config):
+    build(config)
+    before = file_bytes(config.out)
+    (config.out / "run.json").write_text("{")
     with pytest.raises(StateError, match=r"run\.json that is damaged"):
-        build(finished)
+        build(config)
+    (config.out / "run.json").unlink()
+    with pytest.raises(StateError, match=r"has lost its run\.json"):
+        build(config)
+    assert file_bytes(config.out) == before
 
 
 def test_a_shard_without_a_usable_photo_is_finished_too(config, tmp_path):
