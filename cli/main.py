@@ -70,6 +70,9 @@ class GlintGroup(click.Group):
             raise OneLine(str(error), error.exit_code) from error
         except (KeyboardInterrupt, Terminated) as error:
             code = 130 if isinstance(error, KeyboardInterrupt) else 143
+            # Where Ctrl-C met code that a library makes with exec(), as dataclasses do, Python would end by the signal
+            # itself in spite of our exit code; another exec() lets it forget.
+            exec("")  # noqa: S102
             raise OneLine(interrupted(ctx), code) from error
 
 

@@ -67,7 +67,7 @@ def test_a_signal_ends_it_with_the_right_code_and_one_line(config, many, number,
             process.send_signal(number)
             break
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == code, errors
     assert errors.strip().splitlines()[-1].startswith("Error: interrupted; what is finished is kept")
     assert "Traceback" not in errors
 
