@@ -27,6 +27,7 @@ from glint_label.manifest import (
     pixel_name,
     read_record,
     recipe_seeds,
+    record_time,
     reference_id,
     shard_folder,
 )
@@ -54,6 +55,7 @@ class LabelShards(Stage):
         self._watched = watched
         self._progress = progress
         self._fresh: dict[int, ShardCounts] = {}  # labelled by this call
+        self._whole: dict[int, tuple[int, ShardCounts]] = {}  # found whole, with the time of their record
 
     def missing(self) -> Sequence[int]:
         """Number the shards whose tables are missing, damaged, or of other photos."""
@@ -97,10 +99,17 @@ class LabelShards(Stage):
         if number in self._fresh:
             return self._fresh[number]
         folder = shard_folder(self._plan.config.out, number)
+        written = record_time(folder)
+        known = self._whole.get(number)
+        if known is not None and known[0] == written:
+            return known[1]
         record = read_record(folder)
         if record is None or record.config_sha256 != self._plan.digest:
             return None
-        return None if record.broken(folder, (*LABELLED, *MEASURED), hashed=True) else record.counts
+        if record.broken(folder, (*LABELLED, *MEASURED), hashed=True):
+            return None
+        self._whole[number] = written, record.counts
+        return record.counts
 
     def forget(self) -> None:
         """Label all shards again: photos were lost."""

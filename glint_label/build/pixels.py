@@ -8,7 +8,15 @@ from glint_label.build.photos import MeasurePhotos
 from glint_label.build.plan import Plan
 from glint_label.build.stage import Stage
 from glint_label.engines import run_tasks
-from glint_label.manifest import REFERENCES_COLUMNS, FileFacts, read_record, read_rows, shard_folder, write_record
+from glint_label.manifest import (
+    REFERENCES_COLUMNS,
+    FileFacts,
+    read_record,
+    read_rows,
+    record_time,
+    shard_folder,
+    write_record,
+)
 from glint_label.manifest.tables import read_metadata
 from glint_label.progress import MakeProgress
 from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
@@ -29,6 +37,7 @@ class FinishShards(Stage):
         self._photos = photos
         self._labels = labels
         self._progress = progress
+        self._whole: dict[int, int] = {}  # shards found whole -> time of their record
 
     def missing(self) -> Sequence[int]:
         """Number the shards that are not whole."""
@@ -44,6 +53,8 @@ class FinishShards(Stage):
             waiting[number] += 1
         for number in [number for number, left in waiting.items() if not left]:
             self._finish(number, {})
+        if not tasks:
+            return
         pixels: dict[int, dict[str, FileFacts]] = {number: {} for number in missing}
         lost: dict[str, tuple[str, str]] = {}
         total = sum(len(task.recipes) for _, task in tasks)
@@ -71,10 +82,13 @@ class FinishShards(Stage):
 
     def _is_done(self, number: int) -> bool:
         folder = shard_folder(self._plan.config.out, number)
-        record = read_record(folder)
-        if record is None or record.config_sha256 != self._plan.digest:
-            return False
-        return not record.broken(folder)
+        written = record_time(folder)
+        if self._whole.get(number) != written:
+            record = read_record(folder)
+            if record is None or record.config_sha256 != self._plan.digest or record.broken(folder):
+                return False
+            self._whole[number] = written
+        return written != 0
 
     def _tasks(self, number: int) -> list[RenderTask]:
         folder = shard_folder(self._plan.config.out, number)

@@ -124,6 +124,14 @@ def write_record(folder: Path, digest: str, counts: ShardCounts, pixels: Mapping
     write_atomic(folder / SUCCESS, json.dumps(record, indent=1) + "\n")
 
 
+def record_time(folder: Path) -> int:
+    """Tell when a shard's record was written, ns; 0 where there is none."""
+    try:
+        return (folder / SUCCESS).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def read_record(folder: Path) -> ShardRecord | None:
     """Read a shard's record; None where it is not done, or the record is damaged."""
     try:
