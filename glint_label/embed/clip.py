@@ -1,5 +1,6 @@
 """CLIP image embeddings through open_clip: any architecture and tag, or a weights file of your own."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -148,21 +149,29 @@ def _download(architecture: str, tag: str) -> Path:
 
 
 def _load(architecture: str, tag: str, weights: Path) -> Any:
-    """Make the model and give its image tower the tensors of the file; the text tower is not used."""
+    """Make the model and give its image tower the tensors of the file; the text tower is not used, nor fetched."""
     import open_clip
     from open_clip.convert import convert_state_dict
+    from open_clip.model import resize_pos_embed
 
     tensors = read_tensors(weights, architecture)
     config = open_clip.get_pretrained_cfg(architecture, tag)
     preprocessing = asdict(open_clip.transform.PreprocessCfg())
     preprocessing = {key: config[key] for key in preprocessing if config.get(key) is not None}
-    network = open_clip.create_model(
-        architecture,
-        precision="fp32",
-        force_quick_gelu=config.get("quick_gelu", False),
-        force_preprocess_cfg=preprocessing,
-    )
-    tensors = convert_state_dict(network, tensors)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # open_clip warns that it was given no weights: they come below
+    try:
+        network = open_clip.create_model(
+            architecture,
+            precision="fp32",
+            force_quick_gelu=config.get("quick_gelu", False),
+            force_preprocess_cfg=preprocessing,
+            pretrained_hf=False,
+        )
+    finally:
+        logging.disable(before)
+    tensors = convert_state_dict(network, {name: tensor.float() for name, tensor in tensors.items()})
+    resize_pos_embed(tensors, network)
     tower = {name.removeprefix("visual."): tensor for name, tensor in tensors.items() if name.startswith("visual.")}
     put_tensors(network.visual, tower, weights, architecture)
     return network

@@ -124,7 +124,7 @@ class _Gather:
         self._root = root
         self._photos: list[Path] = []
         self._sha256: list[str] = []
-        self._cells: dict[tuple[str, int], int] = {}
+        self._conditions: dict[tuple[str, int], int] = {}
         self._columns: list[dict[str, NDArray[Any]]] = []
 
     def add(self, table: pd.DataFrame, sha256: dict[str, str], folder: Path, where: str) -> None:
@@ -144,7 +144,9 @@ class _Gather:
             raise InputError(f"{folder}: distortion {strange[0]!r} cannot be made here; train with --pixels disk")
         photo, names = pd.factorize(table["reference"])
         condition, conditions = pd.MultiIndex.from_frame(table[["dist_name", "dist_level"]]).factorize()
-        numbers = [self._cells.setdefault((str(name), int(level)), len(self._cells)) for name, level in conditions]
+        numbers = [
+            self._conditions.setdefault((str(name), int(level)), len(self._conditions)) for name, level in conditions
+        ]
         files: NDArray[np.bytes_] = np.empty(0, dtype=np.bytes_)
         if where:
             present = {path.name for path in (folder / where).iterdir()}
@@ -178,4 +180,4 @@ class _Gather:
             if missing:
                 what = f"{len(missing)} of {len(self._photos)} photos"
                 raise InputError(f"{missing[0]}: is missing ({what}); restore it, or pass their folder with --refs")
-        return Rows(tuple(self._photos), tuple(self._sha256), tuple(self._cells), **joined, root=folder), is_val
+        return Rows(tuple(self._photos), tuple(self._sha256), tuple(self._conditions), **joined, root=folder), is_val

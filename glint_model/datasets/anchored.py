@@ -77,10 +77,10 @@ def _load(name: str, root: Path) -> Source:
 
 def _file_names(source: Source) -> list[str]:
     ratings = source.ratings
-    cells = list(zip(ratings["anchor"], ratings["distortion"], ratings["level"], strict=True))
+    images = list(zip(ratings["anchor"], ratings["distortion"], ratings["level"], strict=True))
     if source.name == "tid2013":
         numbers = {name: number for number, name in enumerate(source.distortions, start=1)}
-        return [f"distorted_images/{anchor.lower()}_{numbers[kind]:02d}_{level}.bmp" for anchor, kind, level in cells]
+        return [f"distorted_images/{anchor.lower()}_{numbers[kind]:02d}_{level}.bmp" for anchor, kind, level in images]
     if source.image_name:
-        return [source.image_path(*cell).relative_to(source.root).as_posix() for cell in cells]
-    return [f"{anchor}/{kind}/{level}" for anchor, kind, level in cells]
+        return [source.image_path(*image).relative_to(source.root).as_posix() for image in images]
+    return [f"{anchor}/{kind}/{level}" for anchor, kind, level in images]

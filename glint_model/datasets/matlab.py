@@ -42,7 +42,7 @@ def _read(path: Path, name: str) -> NDArray[Any]:
         raise SourceError(f"{path}: no such file; --source-dir must be the dataset's folder")
     try:
         variables = loadmat(path, variable_names=[name])
-    except (MatReadError, NotImplementedError, OSError, ValueError, TypeError, zlib.error) as error:
+    except (MatReadError, NotImplementedError, OSError, ValueError, TypeError, IndexError, zlib.error) as error:
         raise SourceError(f"{path}: not a readable MATLAB file ({error}); download it again") from error
     if name not in variables:
         raise SourceError(f"{path}: has no variable {name!r}; download it again")

@@ -75,7 +75,7 @@ class GlintConfig:
         """Half a million parameters, trained from random weights on a laptop.
 
         It leaves the published network where that helps a short training: patches of 32 px (49 tokens), two narrow
-        integration steps for four wide ones, sharper attention in its own layout, less dropout, a gentle start,
+        integration steps for four wide ones, sharper attention in its own layout, less dropout, silent attention at first,
         nothing frozen.
         """
         return cls(

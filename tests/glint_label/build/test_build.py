@@ -176,8 +176,7 @@ def test_too_few_anchors_for_an_audit_still_give_labels(config, tmp_path):
     assert "How good the labels are" not in (few.out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("transfer", ["knn", "gp"])
-@pytest.mark.parametrize("embedder", ["statistics", "resnet101"])
+@pytest.mark.parametrize(("transfer", "embedder"), [("knn", "statistics"), ("gp", "statistics"), ("knn", "resnet101")])
 def test_a_photo_is_decoded_once_to_be_measured_and_once_more_for_its_pixels(
     config, transfer, embedder, monkeypatch, tmp_path
 ):
