@@ -75,8 +75,8 @@ class GlintConfig:
         """Half a million parameters, trained from random weights on a laptop.
 
         It leaves the published network where that helps a short training: patches of 32 px (49 tokens), two narrow
-        integration steps for four wide ones, sharper attention in its own layout, less dropout, silent attention at first,
-        nothing frozen.
+        integration steps for four wide ones, sharper attention in its own layout, less dropout, attention
+        that is silent at first, nothing frozen.
         """
         return cls(
             vit="vit_small_patch32_224",

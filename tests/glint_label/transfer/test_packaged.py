@@ -120,6 +120,7 @@ def test_with_visibility_too_its_labels_are_those_of_the_dataset(shared, empty_p
     np.testing.assert_allclose(shipped["mos_error"], fitted["mos_error"], atol=5e-3)
 
 
+@pytest.mark.slow
 def test_its_labels_are_those_of_the_dataset_it_was_fitted_on(shared, empty_place):
     refs = save_photos(empty_place / "refs", ["a.png", "b.png", "c.png"])
     root = shared / "data" / "kadid10k"
