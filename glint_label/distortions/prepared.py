@@ -33,7 +33,7 @@ def stretch(images: Tensor, white: float = 1) -> Tensor:
 
 
 def stretch_(images: Tensor) -> Tensor:
-    """Do the same in place."""
+    """Stretch images to the range 0..1, in place; see `stretch`."""
     low, span = _ranges(images, white=1)
     return images.sub_(low).div_(span)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glint_label.errors import UsageError
 from glint_label.sources import Condition
 from glint_label.transfer.levels import keep_order
 from glint_label.transfer.transfer import Labels
@@ -54,7 +55,7 @@ class LabelModel:
         variance = arrays["noise"] + arrays["novelty_variance"] * novelty[:, None]
         if self.uses_features:
             if features is None:
-                raise TypeError("this model was fitted with full-reference features; pass them")
+                raise UsageError("this model was fitted with full-reference features; pass them")
             z = standardise(features, arrays["feature_means"], arrays["feature_scales"])
             mos += np.einsum("ncp,pr,rc->nc", z, arrays["feature_rows"], arrays["feature_columns"], optimize=True)
             variance += arrays["leverage_variance"] * self._unusual(z)
