@@ -48,7 +48,7 @@ def test_near_duplicates_are_joined_in_chains_and_led_by_the_first():
     assert leaders.tolist() == [0, 1, 0, 0, 4, 1]  # 0 ~ 5 ~ 10 degrees, although 0 and 10 are further apart
 
 
-def test_fingerprints_join_too_mirrored_or_not_and_empty_ones_never():
+def test_hashes_join_too_mirrored_or_not_and_empty_ones_never():
     one, other = np.random.default_rng(0).integers(0, 256, (2, HASH_BYTES), dtype=np.uint8)
     nothing = np.zeros(HASH_BYTES, dtype=np.uint8)
     prints = np.stack(
@@ -57,7 +57,7 @@ def test_fingerprints_join_too_mirrored_or_not_and_empty_ones_never():
     assert find_near_duplicates(only_hashes(prints), 0.9).tolist() == [0, 1, 2, 0, 4, 2, 6]
 
 
-def test_similar_vectors_are_believed_only_if_the_fingerprints_allow_it():
+def test_similar_vectors_are_believed_only_if_the_hashes_allow_it():
     prints = np.random.default_rng(0).integers(0, 256, (5, HASH_BYTES), dtype=np.uint8)
     prints[1] = flip_bits(prints[0], 44)
     prints[3:] = 0  # neither has structure: the vectors decide
@@ -163,7 +163,7 @@ def test_copies_of_known_pictures_are_recognised_in_little_memory(structured):
     assert peak < PEAK
 
 
-def test_known_pictures_are_recognised_by_vector_or_fingerprint():
+def test_known_pictures_are_recognised_by_vector_or_hash():
     prints = np.random.default_rng(0).integers(0, 256, (4, HASH_BYTES), dtype=np.uint8)
     known = DuplicateKeys(np.eye(3, dtype=np.float32), prints[:3])
     vectors = unit_rows(np.array([[0, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=np.float32))

@@ -74,7 +74,7 @@ def test_the_posterior_mean_is_that_of_the_textbook(monkeypatch):
     np.testing.assert_allclose(left, noise_to_content * weights, atol=2e-3)
 
 
-def test_a_photo_unlike_every_anchor_gets_the_cell_means_and_a_wider_deviation():
+def test_a_photo_unlike_every_anchor_gets_the_condition_means_and_a_wider_deviation():
     source = make_source()
     wider = np.concatenate([source.vectors, np.zeros((30, 1), np.float32)], axis=1)
     transfer = fit(replace(source, vectors=wider), "gp-content")
@@ -218,7 +218,7 @@ def test_unknown_variances_of_the_ratings_are_learnt():
     np.testing.assert_allclose(labels.mos, known.mos, atol=0.15)
 
 
-def test_anchors_that_are_all_alike_give_the_cell_means():
+def test_anchors_that_are_all_alike_give_the_condition_means():
     source = make_source()
     alike = np.tile(source.vectors[:1], (30, 1))
     labels = check_sensible(RatedAnchors(alike, source.scores, source.variances, CONDITIONS), "gp-content")

@@ -72,7 +72,7 @@ def test_it_was_made_by_the_code_that_measures_visibility_now(model):
     assert model.facts["features"] == features_version(), "run training/label_model.py again"
 
 
-def test_blank_pictures_and_noise_get_the_cell_means_and_their_error(model):
+def test_blank_pictures_and_noise_get_the_condition_means_and_their_error(model):
     """A direction alone would not tell: from afar, blank pictures lie where anchors of little texture do."""
     embedder = StatisticsEmbedder()
     blank = np.full((200, 300, 3), 120, dtype=np.uint8)
@@ -115,9 +115,9 @@ def test_with_visibility_too_its_labels_are_those_of_the_dataset(shared, empty_p
     dataset = {"source_dir": shared / "data" / "kadid10k", "allow_missing_anchors": True}
     for out, options in (("out", {}), ("from_dataset", dataset)):
         build(replace(config_of(refs, empty_place / out, **options), workers=2))
-    shipped, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
-    np.testing.assert_allclose(shipped["mos"], fitted["mos"], atol=5e-3)
-    np.testing.assert_allclose(shipped["mos_error"], fitted["mos_error"], atol=5e-3)
+    packaged, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
+    np.testing.assert_allclose(packaged["mos"], fitted["mos"], atol=5e-3)
+    np.testing.assert_allclose(packaged["mos_error"], fitted["mos_error"], atol=5e-3)
 
 
 @pytest.mark.slow
@@ -128,9 +128,9 @@ def test_its_labels_are_those_of_the_dataset_it_was_fitted_on(shared, empty_plac
     build(config_of(refs, empty_place / "out", transfer="gp-content"))
     dataset = {"source_dir": root, "allow_missing_anchors": True}
     build(config_of(refs, empty_place / "from_dataset", transfer="gp-content", **dataset))
-    shipped, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
-    np.testing.assert_allclose(shipped["mos"], fitted["mos"], atol=2e-3)
-    np.testing.assert_allclose(shipped["mos_error"], fitted["mos_error"], atol=2e-3)
+    packaged, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
+    np.testing.assert_allclose(packaged["mos"], fitted["mos"], atol=2e-3)
+    np.testing.assert_allclose(packaged["mos_error"], fitted["mos_error"], atol=2e-3)
 
 
 def test_no_rating_can_be_read_back(shared, model):

@@ -196,7 +196,7 @@ def test_gradients_reach_every_parameter_that_is_trained(config):
             assert parameter.grad is None, name
 
 
-def test_a_gentle_start_begins_with_the_local_branch_alone():
+def test_identity_init_begins_with_the_local_branch_alone():
     model = GlintIQA(TINY).eval()
     crops = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
@@ -204,7 +204,7 @@ def test_a_gentle_start_begins_with_the_local_branch_alone():
         torch.testing.assert_close(model(crops), model.head(running.transpose(1, 2)), rtol=0, atol=1e-5)
 
 
-def test_a_gentle_start_ends_with_gradients_everywhere():
+def test_identity_init_ends_with_gradients_everywhere():
     torch.manual_seed(0)
     model = GlintIQA(TINY).train()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
