@@ -119,6 +119,7 @@ def test_seeds_depend_on_name_and_seed_alone(config, tmp_path):
     assert not set(read_manifest(tmp_path / "seed1")["seed"]) & set(together["seed"])
 
 
+@pytest.mark.slow
 def test_the_real_photos_are_all_labelled(shared, tmp_path):
     config = BuildConfig(
         refs=shared / "data" / "pristine",
