@@ -137,7 +137,7 @@ def child_given(folder: str, references: str, transfer: str) -> None:
             vectors=rng.normal(size=(len(names), DIMENSIONS)).astype(np.float32),
             hashes=rng.integers(0, 256, (len(names), 16), dtype=np.uint8),
             sha256=("0" * 64,) * len(names),
-            sizes=np.full((len(names), 2), 512),
+            sizes=np.full((len(names), 4), 512),
         )
         write_embedded(place / "embeddings.npz", photos)
 

@@ -1,5 +1,6 @@
 """`glint-label build`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     from glint_label.build.pipeline import BuildReport
 
 
+class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
+    """`512x384`, or `native` for None."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int] | None:
+        """Read width and height."""
+        if value is None or value == "native":
+            return None
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).strip().lower())
+        if found is None:
+            self.fail(f"{value!r} is not a size: write it like 512x384, or native", param, ctx)
+        return int(found.group(1)), int(found.group(2))
+
+
 @click.command()
 @click.option("--refs", required=True, type=FILE, help="Folder of pristine photos.")
 @click.option("--source", required=True, metavar="NAME", help="Rated dataset: kadid10k, tid2013, custom.")
@@ -37,6 +55,13 @@ if TYPE_CHECKING:
     help="Do not label near-duplicates of images in DIR.",
 )
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
+@click.option(
+    "--size",
+    default="512x384",
+    type=PictureSize(),
+    metavar="WxH|native",
+    help="Reduce photos to this size and crop them, as the raters saw pictures; native: leave them.",
+)
 @click.option(
     "--embedder",
     default="clip",
@@ -123,6 +148,11 @@ def show_report(report: "BuildReport") -> None:
     if counts["failed"]:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.failures.items())
         click.echo(f"  {count(counts['failed'])} photos could not be used ({reasons}): see shards/*/failed.csv")
+    if report.other_size:
+        click.echo(
+            f"  {count(report.other_size)} photos are not of the size that the raters saw: "
+            "their labels are those of a picture of that size"
+        )
     if report.left_out:
         click.echo(f"  distortions left out because they cannot be made here: {', '.join(report.left_out)}")
     if report.missing_anchors:

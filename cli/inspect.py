@@ -95,6 +95,7 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("source", f"{figures['source']}, {figures['anchors']} anchors{missing}"),
         ("labels by", f"{figures['embedder']} embedding, {figures['transfer']} transfer"),
         ("pixels", pixels),
+        ("size", _size(figures)),
     ]
     mine, blind = (figures["audit"].get(name) for name in (figures["transfer"], "cell-mean"))
     if mine and blind and None not in (mine["srocc"], blind["srocc"]):
@@ -108,6 +109,14 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
     if figures["ratings_note"]:
         rows.append(("NOTE", figures["ratings_note"]))
     return rows
+
+
+def _size(figures: dict[str, Any]) -> str:
+    if figures["size"] == "native":
+        return "native: photos are not brought to the size that the raters saw"
+    wide, tall = figures["size"]
+    kept = f"; {count(figures['smaller'])} smaller photos kept as they are" if figures["smaller"] else ""
+    return f"{wide} x {tall}, reduced and cropped{kept}"
 
 
 def _distortions(figures: dict[str, Any]) -> str:

@@ -33,6 +33,10 @@ MAX_BYTES = 8 * MAX_PIXELS + 2**26
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error)
 
 
+# Width and height of a landscape picture, pixels; None leaves a photo at the size of its file.
+Size = tuple[int, int] | None
+
+
 @dataclass(frozen=True)
 class Photo:
     """One decoded image.
@@ -40,10 +44,12 @@ class Photo:
     Attributes:
         pixels: (H, W, 3) uint8 RGB.
         sha256: Of the file's bytes, hex.
+        file_size: Width and height of the picture in the file, turned upright, before it was brought to size.
     """
 
     pixels: NDArray[np.uint8]
     sha256: str
+    file_size: tuple[int, int]
 
 
 def list_images(root: Path) -> list[str]:
@@ -75,21 +81,22 @@ def _walk(root: Path) -> Iterator[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
-def read_photo(path: Path, sha256: str = "") -> Photo:
-    """Open, check and decode one image file.
+def read_photo(path: Path, sha256: str = "", size: Size = None) -> Photo:
+    """Open, check and decode one image file, and bring it to size.
 
     Args:
         path: The file.
         sha256: Of the file's bytes as they were labelled; empty to take whatever is there.
+        size: See `bring_to_size`.
 
     Raises:
         ImageError: With `reason` one of unreadable, empty, not_an_image, truncated, too_large, too_small,
             animated, unsupported, changed.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError("too_large", f"{path}: {size:,} bytes, the limit is {MAX_BYTES:,}")
+        length = path.stat().st_size
+        if length > MAX_BYTES:
+            raise ImageError("too_large", f"{path}: {length:,} bytes, the limit is {MAX_BYTES:,}")
         content = path.read_bytes()
     except OSError as error:
         raise ImageError("unreadable", f"{path}: {error.strerror}") from error
@@ -98,7 +105,38 @@ def read_photo(path: Path, sha256: str = "") -> Photo:
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:
         raise ImageError("changed", f"{path}: is not the file that was labelled (its sha256 differs); restore it")
-    return Photo(_decode(content, path), found)
+    pixels = _decode(content, path)
+    return Photo(bring_to_size(pixels, size), found, (pixels.shape[1], pixels.shape[0]))
+
+
+def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Bring a photo to the size that the raters saw: reduce it until it just covers that size, and cut the middle out.
+
+    It is never enlarged: one that does not cover the size stays as it is, and so does one that has it already. Whole
+    pixels are averaged as long as that leaves the size covered, so that a picture enlarged by whole pixels comes back
+    exactly; Lanczos does the rest, less than a halving, and keeps the sharpness of a pristine photo. Pillow computes
+    both in integers, so the pixels are the same on every machine.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        size: Width and height of a landscape picture, exchanged for an upright photo; None leaves the photo alone.
+    """
+    height, width = pixels.shape[:2]
+    if size is None:
+        return pixels
+    wide, tall = size if width >= height else size[::-1]
+    if width < wide or height < tall or (width, height) == (wide, tall):
+        return pixels
+    # The side that needs the least reduction fits exactly; whole numbers keep rounding out of it.
+    if width * tall <= height * wide:
+        reduced = wide, max(tall, round(height * wide / width))
+    else:
+        reduced = max(wide, round(width * tall / height)), tall
+    if reduced != (width, height):
+        image = Image.fromarray(pixels)
+        pixels = np.asarray(image.resize(reduced, Image.Resampling.LANCZOS, reducing_gap=1))
+    left, top = (reduced[0] - wide) // 2, (reduced[1] - tall) // 2
+    return np.ascontiguousarray(pixels[top : top + tall, left : left + wide])
 
 
 def _decode(content: bytes, path: Path) -> NDArray[np.uint8]:

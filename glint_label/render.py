@@ -10,8 +10,8 @@ import pandas as pd
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import lock_folder, write_atomic
-from glint_label.images import encode_image, read_photo
-from glint_label.manifest import FileFacts, iterate_shards, pixel_path, read_run, reference_path
+from glint_label.images import Size, encode_image, read_photo
+from glint_label.manifest import FileFacts, iterate_shards, pixel_path, read_run, reference_path, size_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import differing_codecs
 
@@ -57,12 +57,14 @@ class RenderTask:
         path: Its file.
         sha256: Of the file that was labelled.
         recipes: (pixel file, distortion, level, seed) of each image.
+        size: What the photo is brought to before.
     """
 
     reference: str
     path: Path
     sha256: str
     recipes: tuple[tuple[Path, str, int, int], ...]
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def render_reference(task: RenderTask) -> Rendered:
     if not missing:
         return Rendered(present=present)
     try:
-        photo = read_photo(task.path, task.sha256)
+        photo = read_photo(task.path, task.sha256, task.size)
     except ImageError as error:
         return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{task.path}: ")))
     prepared = prepare(photo.pixels)
@@ -108,7 +110,7 @@ def render_reference(task: RenderTask) -> Rendered:
 
 
 def render_tasks(
-    folder: Path, metadata: pd.DataFrame, references: Sequence[Mapping[str, str]], refs: Path
+    folder: Path, metadata: pd.DataFrame, references: Sequence[Mapping[str, str]], refs: Path, size: Size
 ) -> Iterator[RenderTask]:
     """List what is to be rendered in a shard, a task a reference.
 
@@ -117,6 +119,7 @@ def render_tasks(
         metadata: Its rows, or some of them.
         references: The rows of its references.csv.
         refs: The references' root.
+        size: What photos are brought to.
 
     Raises:
         InputError: A reference's name leads out of the root.
@@ -129,7 +132,7 @@ def render_tasks(
             raise StateError(f"{folder / 'references.csv'}: lacks {reference!r}")
         columns = (rows[column].tolist() for column in ("file_name", "dist_name", "dist_level", "seed"))
         recipes = tuple((pixel_path(folder, file), *recipe) for file, *recipe in zip(*columns, strict=True))
-        yield RenderTask(reference, reference_path(refs, reference), sha256[reference], recipes)
+        yield RenderTask(reference, reference_path(refs, reference), sha256[reference], recipes, size)
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,14 @@ def render_build(
         tasks = [
             task
             for shard in iterate_shards(out)
-            for task in render_tasks(shard.folder, selection.apply(shard.metadata), shard.references, root)
+            for task in render_tasks(
+                shard.folder, selection.apply(shard.metadata), shard.references, root, size_of(run)
+            )
         ]
         if not tasks:
             raise InputError(f"{out}: no row passes the filter")
         total = sum(len(task.recipes) for task in tasks)
-        written = present = size = 0
+        written = present = total_bytes = 0
         failures = []
         with run_tasks(
             render_reference, tasks, workers, progress, "images", total, 0, lambda task, _: len(task.recipes)
@@ -195,10 +200,10 @@ def render_build(
             for task, made in results:
                 written += len(made.written)
                 present += len(made.present)
-                size += sum(facts.bytes for facts in made.written.values())
+                total_bytes += sum(facts.bytes for facts in made.written.values())
                 if made.failure is not None:
                     failures.append((task.reference, made.failure[1]))
-    return RenderReport(written, present, size, tuple(sorted(failures)))
+    return RenderReport(written, present, total_bytes, tuple(sorted(failures)))
 
 
 def check_codecs(out: Path, run: Mapping[str, object], strict: bool) -> None:

@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
+from glint_label.errors import UsageError
+from glint_label.images import MIN_SIDE
 from glint_label.settings import settings
 
 if TYPE_CHECKING:
     from glint_label.duplicates.watched import Watched
     from glint_label.sources import Source
+
+
+SEEN = (512, 384)  # width and height of the pictures that KADID-10k's raters saw
+Side = Annotated[int, Field(ge=MIN_SIDE)]
+
+
+def _check_landscape(size: tuple[int, int]) -> tuple[int, int]:
+    if size[0] < size[1]:
+        raise UsageError(f"--size {size[0]}x{size[1]}: must be wider than tall; for upright photos it is turned")
+    return size
 
 
 @settings()
@@ -38,6 +50,7 @@ class BuildConfig:
     clip_model: str = DEFAULT_MODEL
     clip_weights: Path | None = None
     resnet_weights: Path | None = None
+    size: Annotated[tuple[Side, Side], AfterValidator(_check_landscape)] | None = SEEN
     transfer: Literal["top1", "knn", "cell-mean", "gp-content", "gp"] = "gp"
     k: Annotated[int, Field(ge=1)] = 10
     min_similarity: float | None = None
@@ -93,6 +106,7 @@ def settings_of(
         "near_duplicate": {"similarity": near_duplicate, "bits": [SAME_PICTURE, PERHAPS_SAME_PICTURE]},
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
         "embedder": json.loads(json.dumps(embedder)),
+        "size": "native" if config.size is None else list(config.size),
         "transfer": config.transfer,
         "features": features,
         "k": config.k,

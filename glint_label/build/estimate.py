@@ -36,7 +36,7 @@ def estimate(plan: Plan) -> dict[str, Any]:
     for name in picked:
         path = config.refs.resolve() / name
         try:
-            photo = read_photo(path)
+            photo = read_photo(path, size=config.size)
         except ImageError:
             continue
         photos.append(photo)

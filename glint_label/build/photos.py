@@ -75,7 +75,7 @@ class MeasurePhotos(Stage):
         ]
         total = len(plan.names)
         decoded: dict[int, dict[str, DecodedPhoto]] = {}
-        task = DecodePhotos(plan.embedder.preparation, self._features)
+        task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size)
         done = total - len(tasks)
         with run_tasks(task, tasks, plan.config.workers, self._progress, "references", total, done) as results:
             for item, photo in results:
@@ -187,7 +187,10 @@ class MeasureWatched(Stage):
             for name, path in zip(shard.names, shard.paths, strict=True)
         ]
         decoded: dict[int, dict[str, DecodedPhoto]] = {}
-        task, workers = DecodePhotos(self._plan.embedder.preparation), self._plan.config.workers
+        task, workers = (
+            DecodePhotos(self._plan.embedder.preparation, size=self._plan.config.size),
+            self._plan.config.workers,
+        )
         with run_tasks(task, tasks, workers, self._progress, "held out", len(tasks)) as results:
             for item, photo in results:
                 if photo.failure is not None:

@@ -28,6 +28,7 @@ from glint_label.build.pixels import FinishShards
 from glint_label.build.plan import Plan, make_plan
 from glint_label.build.stage import Stage
 from glint_label.build.tables import WriteTables
+from glint_label.embed import EmbeddedPhotos, read_embedded
 from glint_label.manifest import shard_folder
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.transfer.neighbours import similarity_among
@@ -45,6 +46,7 @@ class BuildReport:
         resumed: Shards that an earlier call had finished.
         left_out: Distortions of the source that cannot be made here.
         missing_anchors: Anchors that the source lacks.
+        other_size: References of another size than the rated pictures, of which their labels speak.
     """
 
     out: Path
@@ -54,6 +56,7 @@ class BuildReport:
     resumed: int
     left_out: tuple[str, ...]
     missing_anchors: tuple[str, ...]
+    other_size: int
 
 
 def build(
@@ -97,8 +100,23 @@ def build(
         vectors = fit.anchors.vectors
         run.close(counts, failures, similarity_among(plan.embedder.normalise(vectors, vectors)))
         return BuildReport(
-            plan.config.out, counts, failures, run.seconds, resumed, plan.left_out, plan.source.missing_anchors
+            plan.config.out,
+            counts,
+            failures,
+            run.seconds,
+            resumed,
+            plan.left_out,
+            plan.source.missing_anchors,
+            _count_other_sizes(plan, fit.anchors),
         )
+
+
+def _count_other_sizes(plan: Plan, anchors: EmbeddedPhotos) -> int:
+    """Count the references that are of no size that an anchor has, upright or not: their labels are of another one."""
+    rated = {tuple(sorted(size)) for size in anchors.sizes[:, 2:].tolist()}
+    folders = [shard_folder(plan.config.out, shard.number) for shard in plan.shards]
+    sizes = (read_embedded(folder / "embeddings.npz").sizes[:, 2:].tolist() for folder in folders)
+    return sum(tuple(sorted(size)) not in rated for shard in sizes for size in shard)
 
 
 def _count_failures(plan: Plan) -> dict[str, int]:

@@ -98,7 +98,7 @@ class FinishShards(Stage):
                     (folder / name).unlink(missing_ok=True)
         rows = read_metadata(folder / "metadata.csv")
         references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
-        return list(render_tasks(folder, rows, references, self._plan.refs))
+        return list(render_tasks(folder, rows, references, self._plan.refs, self._plan.config.size))
 
     def _finish(self, number: int, pixels: dict[str, FileFacts]) -> None:
         counts = self._labels.counts(number)

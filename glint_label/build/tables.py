@@ -57,7 +57,7 @@ class WriteTables(Stage):
                 yield path.read_text(encoding="utf-8").removeprefix(header)
 
     def _schema(self) -> Iterator[str]:
-        yield json.dumps(schema(self._plan.source.mos_range), indent=1) + "\n"
+        yield json.dumps(schema(self._plan.source.mos_range, self._plan.config.size), indent=1) + "\n"
 
     def _card(self) -> Iterator[str]:
         plan = self._plan

@@ -22,7 +22,7 @@ class DecodedPhoto:
         prepared: Input of the embedder.
         hash: (16,) uint8, the perceptual hash.
         sha256: Of the file's bytes, hex.
-        width, height: Pixels.
+        size: Width and height of the file's picture, and of the picture brought to size.
         features: (conditions, features) float16, where they were asked for.
         failure: (reason, message) where the photo cannot be used; all else is then empty.
     """
@@ -30,8 +30,7 @@ class DecodedPhoto:
     prepared: Any = None
     hash: NDArray[np.uint8] | None = None
     sha256: str = ""
-    width: int = 0
-    height: int = 0
+    size: tuple[int, int, int, int] = (0, 0, 0, 0)
     features: NDArray[np.float16] | None = None
     failure: tuple[str, str] | None = None
 
@@ -45,7 +44,7 @@ class EmbeddedPhotos:
         vectors: (n, d) float32, as the embedder gave them.
         hashes: (n, 16) uint8.
         sha256: Of each file.
-        sizes: (n, 2) width and height.
+        sizes: (n, 4) width and height of the file's picture, and of the picture brought to size.
     """
 
     names: tuple[str, ...]
@@ -85,7 +84,7 @@ def embed_photos(
         vectors=vectors[rows].reshape(len(rows), embedder.dimensions),
         hashes=np.array([photo.hash for photo in photos], dtype=np.uint8).reshape(len(rows), HASH_BYTES),
         sha256=tuple(photo.sha256 for photo in photos),
-        sizes=np.array([(photo.width, photo.height) for photo in photos], dtype=np.int64).reshape(len(rows), 2),
+        sizes=np.array([photo.size for photo in photos], dtype=np.int64).reshape(len(rows), 4),
     )
 
 

@@ -11,6 +11,7 @@ from glint_label.manifest.reading import (
     read_manifest,
     read_run,
     read_shard,
+    size_of,
 )
 from glint_label.manifest.recipes import (
     anchor_seeds,
@@ -69,6 +70,7 @@ __all__ = [
     "schema",
     "shard_folder",
     "shard_folders",
+    "size_of",
     "split_of",
     "write_record",
 ]

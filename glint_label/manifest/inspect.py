@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.errors import StateError
+from glint_label.images import Size
 from glint_label.manifest.coverage import describe_references
-from glint_label.manifest.reading import read_audit, read_run, read_shard
+from glint_label.manifest.reading import read_audit, read_run, read_shard, size_of
 from glint_label.manifest.schema import FAILED_COLUMNS, REFERENCES_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, count_shards, read_record, shard_folder
 from glint_label.manifest.tables import REPAIR, read_rows
@@ -128,6 +129,8 @@ def summarise(out: Path) -> dict[str, Any]:
         "missing_anchors": run["missing_anchors"],
         "mos_range": [low, high],
         "shards": expected,
+        "size": run["config"].get("size", "native"),
+        "smaller": _count_smaller(references, size_of(run)),
         "rows": totals.rows,
         "pixel_files": totals.pixels,
         "splits": dict(sorted(totals.splits.items())),
@@ -137,6 +140,14 @@ def summarise(out: Path) -> dict[str, Any]:
         "failures": failures,
         "problems": problems,
     }
+
+
+def _count_smaller(references: list[dict[str, str]], size: Size) -> int:
+    """Count the photos that do not cover the size that the others were brought to, and stayed as they are."""
+    if size is None:
+        return 0
+    sizes = [sorted((int(row["width"]), int(row["height"]))) for row in references]
+    return sum(one != sorted(size) for one in sizes)
 
 
 def _check_shard(folder: Path, digest: str) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from glint_label.errors import InputError, StateError
 from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of
+from glint_label.images import Size
 from glint_label.manifest.schema import REFERENCES_COLUMNS
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
 from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
@@ -35,6 +36,12 @@ def read_run(out: Path) -> dict[str, Any]:
     if digest_of(run.get("config", {})) != run.get("config_sha256"):
         raise StateError(f"{path}: its settings have been edited since the build (their hash differs); restore it")
     return run
+
+
+def size_of(run: dict[str, Any]) -> Size:
+    """Tell what a build brought its photos to, from its run.json; builds made before sizes existed left them alone."""
+    size = run["config"].get("size", "native")
+    return None if size == "native" else (int(size[0]), int(size[1]))
 
 
 def read_audit(out: Path) -> dict[str, Any] | None:

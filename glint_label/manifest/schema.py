@@ -33,8 +33,10 @@ REFERENCES_COLUMNS = {
     "reference_id": ("string", "16 hex digits", "first 16 digits of the sha256 of reference"),
     "reference": ("string", "", "pristine photo, relative to the references root `refs` of run.json"),
     "sha256": ("string", "64 hex digits", "of the photo's file"),
-    "width": ("int64", "64..", "pixels, after the EXIF orientation"),
-    "height": ("int64", "64..", "pixels, after the EXIF orientation"),
+    "file_width": ("int64", "64..", "of the picture in the file, pixels, after the EXIF orientation"),
+    "file_height": ("int64", "64..", "of the picture in the file, pixels, after the EXIF orientation"),
+    "width": ("int64", "64..", "of the picture that is labelled: the file's, brought to size"),
+    "height": ("int64", "64..", "of the picture that is labelled: the file's, brought to size"),
     "shard": ("int64", "0..", "number of the folder below shards/"),
     "neighbours": ("JSON list of strings", "", "the nearest anchors, nearest first"),
     "similarities": ("JSON list of numbers", "-1..1", "similarity to each neighbour"),
@@ -63,7 +65,7 @@ FAILED_COLUMNS = {
 }
 
 
-def schema(mos_range: tuple[float, float]) -> dict[str, Any]:
+def schema(mos_range: tuple[float, float], size: tuple[int, int] | None) -> dict[str, Any]:
     """Describe every column of the three tables, for label_schema.json."""
     low, high = mos_range
     tables = {
@@ -74,6 +76,7 @@ def schema(mos_range: tuple[float, float]) -> dict[str, Any]:
     return {
         "mos_range": [low, high],
         "higher_is_better": True,
+        "size": "native" if size is None else list(size),
         "tables": {
             table: {
                 name: {"type": kind, "range": extent.format(low=low, high=high), "meaning": meaning}

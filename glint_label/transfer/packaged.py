@@ -85,7 +85,7 @@ def write_model(path: Path, anchors: EmbeddedPhotos, models: Mapping[str, LabelM
     tensors: dict[str, NDArray[Any]] = {
         "vectors": anchors.vectors,
         "hashes": anchors.hashes,
-        "sizes": anchors.sizes,
+        "sizes": anchors.sizes[:, 2:],
     }
     for name, model in models.items():
         tensors |= {f"{name}.{key}": array for key, array in model.arrays.items() if array.size}
@@ -116,7 +116,7 @@ def read_model(path: Path) -> PackagedModel:
             tensors["vectors"],
             tensors["hashes"],
             tuple(text["sha256"]),
-            tensors["sizes"],
+            np.hstack([tensors["sizes"], tensors["sizes"]]),  # anchors are labelled as they are
         )
         models = {
             name: LabelModel(

@@ -6,7 +6,7 @@ from pathlib import Path
 from glint_label.duplicates.perceptual_hash import perceptual_hash
 from glint_label.embed import DecodedPhoto, Preparation
 from glint_label.errors import ImageError
-from glint_label.images import read_photo
+from glint_label.images import Size, read_photo
 from glint_label.sources import Condition
 
 
@@ -34,15 +34,17 @@ class DecodePhotos:
     Attributes:
         preparation: The embedder's.
         conditions: (distortion, level) pairs of the features.
+        size: What photos are brought to; see `images.bring_to_size`.
     """
 
     preparation: Preparation
     conditions: tuple[Condition, ...] = ()
+    size: Size = None
 
     def __call__(self, task: DecodeTask) -> DecodedPhoto:
         """Decode one photo; what is wrong with it is in `failure`."""
         try:
-            photo = read_photo(task.path)
+            photo = read_photo(task.path, size=self.size)
         except ImageError as error:
             return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{task.path}: ")))
         features = None
@@ -52,5 +54,9 @@ class DecodePhotos:
             features = measure_features(photo.pixels, self.conditions, task.seeds)
         height, width = photo.pixels.shape[:2]
         return DecodedPhoto(
-            self.preparation(photo.pixels), perceptual_hash(photo.pixels), photo.sha256, width, height, features
+            self.preparation(photo.pixels),
+            perceptual_hash(photo.pixels),
+            photo.sha256,
+            (*photo.file_size, width, height),
+            features,
         )

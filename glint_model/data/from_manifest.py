@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from glint_label.distortions import DISTORTIONS
 from glint_label.errors import InputError, StateError
-from glint_label.manifest import count_shards, read_run, read_shard, reference_path
+from glint_label.images import Size
+from glint_label.manifest import count_shards, read_run, read_shard, reference_path, size_of
 from glint_model.data.rows import Data, Rows
 
 # Transfers whose labels rest on the neighbours that references.csv lists, and on nothing else.
@@ -69,7 +70,7 @@ def read_manifest_rows(
             f"{folder}: labels made by {run['config']['transfer']} rest on all anchors; build again with "
             f"--exclude-anchors {shlex.quote(','.join(sorted(anchors)))}"
         )
-    gather, digest = _Gather(root), hashlib.sha256()
+    gather, digest = _Gather(root, size_of(run)), hashlib.sha256()
     for number in range(shards):
         shard = read_shard(folder, number)
         if shard.config_sha256 != run["config_sha256"]:
@@ -120,8 +121,9 @@ def _leaning(references: Iterable[dict[str, str]], anchors: set[str]) -> set[str
 class _Gather:
     """Columns of numbers, gathered shard by shard: millions of rows of text would not fit into memory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, size: Size) -> None:
         self._root = root
+        self._size = size
         self._photos: list[Path] = []
         self._sha256: list[str] = []
         self._conditions: dict[tuple[str, int], int] = {}
@@ -180,4 +182,12 @@ class _Gather:
             if missing:
                 what = f"{len(missing)} of {len(self._photos)} photos"
                 raise InputError(f"{missing[0]}: is missing ({what}); restore it, or pass their folder with --refs")
-        return Rows(tuple(self._photos), tuple(self._sha256), tuple(self._conditions), **joined, root=folder), is_val
+        rows = Rows(
+            tuple(self._photos),
+            tuple(self._sha256),
+            tuple(self._conditions),
+            **joined,
+            root=folder,
+            size=self._size,
+        )
+        return rows, is_val

@@ -44,7 +44,7 @@ class Photos:
         return pixels
 
     def _read(self, number: int) -> Pixels:
-        return read_photo(self._rows.photos[number], self._rows.sha256[number]).pixels
+        return read_photo(self._rows.photos[number], self._rows.sha256[number], self._rows.size).pixels
 
 
 def draw_photo(number: int, height: int = 256, width: int = 320) -> Pixels:

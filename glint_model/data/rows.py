@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.distortions import DISTORTIONS
+from glint_label.images import Size
 
 _BOUND = 4.0  # of a row's weight, either way
 
@@ -27,6 +28,7 @@ class Rows:
         mos_error: (n,) their standard deviation; NaN where unknown.
         files: (n,) the images' own files, for `--pixels disk`, as UTF-8 below `root`; empty where there are none.
         root: Where `files` start from.
+        size: What the photos are brought to before they are distorted; see `glint_label.images.bring_to_size`.
     """
 
     photos: tuple[Path, ...]
@@ -39,6 +41,7 @@ class Rows:
     mos_error: NDArray[np.float32]
     files: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, dtype=np.bytes_))
     root: Path = Path()
+    size: Size = None
 
     def __len__(self) -> int:
         """Count the images."""
