@@ -64,9 +64,9 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 )
 @click.option(
     "--embedder",
-    default="clip",
     metavar="NAME",
-    help="clip, resnet101 (the paper's), statistics (needs no weights), hybrid or file:PATH.npz.",
+    help="clip, resnet101 (the paper's), statistics (needs no weights), hybrid or file:PATH.npz.  [default: clip if the dataset is on this "
+    "machine, else statistics]",
 )
 @click.option("--clip-model", default="ViT-B-32:laion2b_s34b_b79k", metavar="ARCH:TAG", help="open_clip model.")
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")

@@ -46,7 +46,8 @@ class BuildConfig:
     exclude_anchors: tuple[str, ...] = ()
     exclude_near: Path | None = None
     mos_range: tuple[float, float] | None = None
-    embedder: Annotated[str, AfterValidator(check_embedder_name)] = "clip"
+    # None: clip where the ratings are at hand, that of the packaged label model where it labels.
+    embedder: Annotated[str, AfterValidator(check_embedder_name)] | None = None
     clip_model: str = DEFAULT_MODEL
     clip_weights: Path | None = None
     resnet_weights: Path | None = None

@@ -15,6 +15,8 @@ from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
 from glint_label.visibility import features_version
 
+DEFAULT_EMBEDDER = "clip"  # where the ratings are at hand
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,10 +65,13 @@ class Plan:
     def labelled_by(self) -> str:
         """Say in a line what the labels are made from: the first thing that a build tells."""
         if self.packaged is None:
-            return f"Labels from the ratings in {self.source.label_file} ({len(self.source.anchors)} anchors)"
+            return (
+                f"Labels from the ratings in {self.source.label_file} "
+                f"({len(self.source.anchors)} anchors, embedder {self.embedder.name})"
+            )
         return (
-            f"Labels from the packaged model of {self.config.source}'s ratings (the dataset itself is not here: "
-            "with it, anchors can be held out, and other embedders and transfers used)"
+            f"Labels from the packaged model of {self.config.source}'s ratings (embedder {self.embedder.name}): the "
+            "dataset itself is not on this machine. With it, CLIP and other transfers can be used and anchors held out"
         )
 
 
@@ -96,7 +101,7 @@ def make_plan(config: BuildConfig) -> Plan:
     names = list_images(refs)[: config.limit]
     anchors = list(source.anchors.values()) if packaged is None else []
     embedder = make_embedder(
-        config.embedder,
+        config.embedder or (DEFAULT_EMBEDDER if packaged is None else EMBEDDER),
         [*(refs / name for name in names), *anchors, *(one.path for one in watched)],
         clip_model=config.clip_model,
         clip_weights=config.clip_weights,
@@ -125,7 +130,7 @@ def _packaged_model(config: BuildConfig) -> PackagedModel | None:
     """
     asked = config.source_dir == packaged_path()
     there = config.source_dir is not None or find_source_dir(config.source) is not None
-    fits = config.source == SOURCE and config.embedder == EMBEDDER
+    fits = config.source == SOURCE and config.embedder in (None, EMBEDDER)
     if (there and not asked) or not fits or config.transfer not in TRANSFERS:
         return None
     if config.exclude_anchors:

@@ -207,7 +207,7 @@ def test_a_pixel_file_cannot_leave_its_shard(built, tmp_path):
 
 def test_the_first_line_says_what_labels_are_made_from(options, refs, rated, tmp_path, monkeypatch):
     first = run("build", *options).stdout.splitlines()[0]
-    assert first == f"Labels from the ratings in {rated / 'ratings.csv'} (5 anchors)"
+    assert first == f"Labels from the ratings in {rated / 'ratings.csv'} (5 anchors, embedder statistics)"
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLINT_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
