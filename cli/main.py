@@ -10,6 +10,7 @@ import click
 
 import glint_label
 from glint_cli.interrupt import end_in_time, interrupted
+from glint_cli.terminal import StdoutError, open_streams
 from glint_label.errors import GlintError
 
 # name -> what it does; each is loaded when it is called, since most need libraries that take seconds to load.
@@ -47,8 +48,14 @@ class GlintGroup(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: what a test that calls `main` must not do to its own process is done here."""
+        open_streams()
         end_in_time()
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except StdoutError as error:
+            if not error.closed:
+                click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Name the commands in the order of a user's work."""
