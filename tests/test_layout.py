@@ -32,7 +32,7 @@ ROOMS = {
         ("engines",),
         ("weights",),
         ("metrics",),
-        ("settings",),
+        ("settings", "texts"),
         ("files",),
         ("provenance", "progress", "errors"),
     ),
