@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import FILE, NameList, anchors_option, config_option, json_option, workers_option
+from glint_cli.options import (
+    FILE,
+    NameList,
+    anchors_option,
+    config_option,
+    higher_is_worse_option,
+    json_option,
+    warn_of_rising_scores,
+    workers_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.text import table
 from glint_label.errors import ThresholdError
@@ -19,6 +28,7 @@ from glint_label.errors import ThresholdError
 @click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @anchors_option("Leave these anchors out.")
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
+@higher_is_worse_option
 @click.option(
     "--embedder", default="statistics", metavar="LIST", type=NameList(), help="Embedders to try, comma-separated."
 )
@@ -42,6 +52,7 @@ def audit(
     allow_missing_anchors: bool,
     exclude_anchors: tuple[str, ...] | None,
     mos_range: tuple[float, float] | None,
+    higher_is_worse: bool,
     embedder: tuple[str, ...],
     clip_weights: Path | None,
     transfer: tuple[str, ...],
@@ -63,7 +74,14 @@ def audit(
     from glint_label.audit.plot import write_audit
     from glint_label.sources import load_source
 
-    rated = load_source(source, source_dir, allow_missing_anchors=allow_missing_anchors, mos_range=mos_range)
+    rated = load_source(
+        source,
+        source_dir,
+        allow_missing_anchors=allow_missing_anchors,
+        mos_range=mos_range,
+        higher_is_worse=higher_is_worse,
+    )
+    warn_of_rising_scores(rated, higher_is_worse)
     if exclude_anchors:
         rated = rated.without_anchors(exclude_anchors)
     report = leave_one_out(

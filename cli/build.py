@@ -13,7 +13,9 @@ from glint_cli.options import (
     command_line,
     config_option,
     device_option,
+    higher_is_worse_option,
     strict_option,
+    warn_of_rising_scores,
     workers_option,
 )
 from glint_cli.progress import show_progress
@@ -55,6 +57,7 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
     help="Do not label near-duplicates of images in DIR.",
 )
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
+@higher_is_worse_option
 @click.option(
     "--size",
     default="512x384",
@@ -111,6 +114,7 @@ def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **op
 
     plan = make_plan(config)
     click.echo(plan.labelled_by)
+    warn_of_rising_scores(plan.source, config.higher_is_worse)
     if dry_run:
         from glint_label.build.estimate import estimate
 

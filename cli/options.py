@@ -4,12 +4,15 @@ import shlex
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from glint_label.errors import UsageError
 from glint_label.texts import read_names, read_text
+
+if TYPE_CHECKING:
+    from glint_label.sources import Source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -186,6 +189,9 @@ workers_option = click.option(
     callback=_count_workers,
     help="Worker processes.  [default: one per core]",
 )
+higher_is_worse_option = click.option(
+    "--higher-is-worse", is_flag=True, help="Turn the scores of --source custom: DMOS, say."
+)
 device_option = click.option(
     "--device", default="auto", metavar="NAME", help="Torch device; auto uses a GPU if there is one."
 )
@@ -229,3 +235,18 @@ types_option = click.option(
 def command_line(*parts: object) -> str:
     """Write a command of ours so that it can be pasted into a shell."""
     return shlex.join(["glint-label", *map(str, parts)])
+
+
+def warn_of_rising_scores(source: "Source", higher_is_worse: bool) -> None:
+    """Say on stderr where a custom source's scores seem to point the wrong way."""
+    from glint_label.transfer.levels import rising_distortions
+
+    if source.name != "custom" or not (names := rising_distortions(source)):
+        return
+    turned = "with --higher-is-worse " if higher_is_worse else ""
+    remedy = "leave --higher-is-worse out" if higher_is_worse else "add --higher-is-worse"
+    click.echo(
+        f"Warning: {source.label_file}: {turned}stronger distortion gets better scores ({', '.join(names)}); "
+        f"if higher scores are {'better' if higher_is_worse else 'worse'} there, {remedy}",
+        err=True,
+    )

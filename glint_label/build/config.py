@@ -46,6 +46,7 @@ class BuildConfig:
     exclude_anchors: tuple[str, ...] = ()
     exclude_near: Path | None = None
     mos_range: tuple[float, float] | None = None
+    higher_is_worse: bool = False
     # None: clip where the ratings are at hand, that of the packaged label model where it labels.
     embedder: Annotated[str, AfterValidator(check_embedder_name)] | None = None
     clip_model: str = DEFAULT_MODEL
@@ -106,6 +107,8 @@ def settings_of(
         **describe_watched(watched),
         "near_duplicate": {"similarity": near_duplicate, "bits": [SAME_PICTURE, PERHAPS_SAME_PICTURE]},
         "mos_range": config.mos_range and [float(bound) for bound in config.mos_range],
+        # Only where it is set: builds made before it could be set go on.
+        **({"higher_is_worse": True} if config.higher_is_worse else {}),
         "embedder": json.loads(json.dumps(embedder)),
         "size": "native" if config.size is None else list(config.size),
         "transfer": config.transfer,

@@ -88,6 +88,7 @@ def make_plan(config: BuildConfig) -> Plan:
             config.source_dir,
             allow_missing_anchors=config.allow_missing_anchors,
             mos_range=config.mos_range,
+            higher_is_worse=config.higher_is_worse,
         )
     else:
         source = packaged.source()

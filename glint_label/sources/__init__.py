@@ -44,6 +44,7 @@ def load_source(
     *,
     allow_missing_anchors: bool = False,
     mos_range: tuple[float, float] | None = None,
+    higher_is_worse: bool = False,
 ) -> Source:
     """Read a rated dataset.
 
@@ -52,14 +53,17 @@ def load_source(
         path: Its folder; by default one of `source_places(name)`.
         allow_missing_anchors: Go on with the anchors that are there.
         mos_range: Lowest and highest possible score, for `custom`; the others declare their own.
+        higher_is_worse: Turn the scores of `custom` within their range, as DMOS and the like need.
 
     Raises:
-        UsageError: Unknown name, or `mos_range` for a source that declares its own.
+        UsageError: Unknown name, or `mos_range` or `higher_is_worse` for a source that declares its own.
         SourceError: The dataset is not there, malformed or incomplete.
     """
     check_source_name(name)
     if mos_range is not None and name != "custom":
         raise UsageError(f"--mos-range is for --source custom; {name} declares its own range")
+    if higher_is_worse and name != "custom":
+        raise UsageError(f"--higher-is-worse is for --source custom; the scale of {name} is known")
     if mos_range is not None and not mos_range[0] < mos_range[1]:
         raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: the first must be the lower one")
     root = Path(path) if path is not None else require_source_dir(name)
@@ -69,7 +73,9 @@ def load_source(
         return load_kadid10k(root, allow_missing_anchors=allow_missing_anchors)
     if name == "tid2013":
         return load_tid2013(root, allow_missing_anchors=allow_missing_anchors)
-    return load_custom(root, allow_missing_anchors=allow_missing_anchors, mos_range=mos_range)
+    return load_custom(
+        root, allow_missing_anchors=allow_missing_anchors, mos_range=mos_range, higher_is_worse=higher_is_worse
+    )
 
 
 def source_places(name: str) -> list[Path]:

@@ -1,8 +1,8 @@
 """Your own rated images: a folder with `ratings.csv` and the anchors.
 
 ratings.csv has the columns anchor, distortion, level, mos and, if known, std (deviation over raters) and n (number
-of raters). An anchor is a path relative to the folder. A distortion that bears a name of the table in
-`glint_label.distortions` is taken to be that one; others serve `audit`.
+of raters). Higher scores are better, unless the reader is told otherwise. An anchor is a path relative to the folder.
+A distortion that bears a name of the table in `glint_label.distortions` is taken to be that one; others serve `audit`.
 """
 
 from pathlib import Path
@@ -17,9 +17,15 @@ from glint_label.texts import read_text
 
 
 def load_custom(
-    root: Path, *, allow_missing_anchors: bool = False, mos_range: tuple[float, float] | None = None
+    root: Path,
+    *,
+    allow_missing_anchors: bool = False,
+    mos_range: tuple[float, float] | None = None,
+    higher_is_worse: bool = False,
 ) -> Source:
     """Read a folder with ratings.csv; scores lie in `mos_range`, by default the span of the scores themselves.
+
+    Where higher is worse they are turned within that range: low + high - score.
 
     Raises:
         SourceError: Ratings are malformed, an anchor lies outside the folder, or anchors are missing.
@@ -47,6 +53,8 @@ def load_custom(
     )
     low, high = (float(bound) for bound in mos_range or (ratings["mos"].min(), ratings["mos"].max()))
     check_ratings(ratings, label_file, (low, high))
+    if higher_is_worse:
+        ratings["mos"] = low + high - ratings["mos"]
     anchors, missing = find_anchors("custom", _anchor_files(ratings, root, label_file), allow_missing_anchors)
     return Source(
         name="custom",

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.sources import Condition
+from glint_label.distortions import DISTORTIONS
+from glint_label.sources import Condition, Source
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,25 @@ def keep_order(mos: Floats, means: Floats, conditions: Sequence[Condition]) -> F
         elif len(steps) and (steps >= 0).all():
             ordered[:, indices] = _rising(mos[:, indices])
     return ordered
+
+
+def rising_distortions(source: Source) -> list[str]:
+    """Name the distortions that get worse with the level and whose scores rise with it: is higher better at all?
+
+    A rise counts if it is larger than twice its standard error over the anchors.
+    """
+    found = []
+    for name in source.distortions:
+        levels = [level for other, level in source.conditions if other == name]
+        if name not in DISTORTIONS or not DISTORTIONS[name].ordered or len(levels) < 2:
+            continue
+        scores = source.scores([(name, level) for level in levels])
+        scores = scores[~np.isnan(scores).any(axis=1)]
+        slopes = scores @ (np.array(levels) - np.mean(levels))
+        error = slopes.std(ddof=1) / np.sqrt(len(slopes)) if len(slopes) > 1 else 0.0
+        if len(slopes) and slopes.mean() > 2 * error:
+            found.append(name)
+    return found
 
 
 # Our own: it takes all photos at once, over few levels; SciPy's and scikit-learn's take one sequence at a time, which

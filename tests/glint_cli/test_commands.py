@@ -329,3 +329,40 @@ def test_doctor_names_versions_codecs_weights_and_sources():
     for topic in ("torch", "JPEG codec", "device", "kadid10k", "disk"):
         assert topic in findings
     assert all(row["remedy"] for row in findings.values() if row["state"] != "ok")
+
+
+def _turn(ratings: Path, distortions: set[str]) -> None:
+    """Write some distortions' scores of 1..5 as difference scores, which rise with the level."""
+    rows = [line.split(",") for line in ratings.read_text().splitlines()]
+    for row in rows[1:]:
+        row[3] = f"{6 - float(row[3]):.2f}" if row[1] in distortions else row[3]
+    ratings.write_text("\n".join(map(",".join, rows)) + "\n")
+
+
+@pytest.mark.parametrize("turned", [{"gaussian_blur", "lens_blur"}, {"lens_blur"}])
+def test_scores_that_rise_with_the_level_are_named_and_can_be_turned(options, rated, tmp_path, turned):
+    plain = [*options, "--transfer", "top1"]
+    run("build", *plain)
+    right = (tmp_path / "out" / "shards" / "00000" / "metadata.csv").read_bytes()
+    assert "Warning" not in run("build", *plain, "--dry-run").stderr
+    _turn(rated / "ratings.csv", turned)
+    told = run("build", *plain, "--out", tmp_path / "wrong", "--dry-run").stderr
+    assert f"ratings.csv: stronger distortion gets better scores ({', '.join(sorted(turned))})" in told
+    assert "add --higher-is-worse" in told
+    if len(turned) == 2:
+        told = run("build", *plain, "--out", tmp_path / "turned", "--higher-is-worse").stderr
+        assert "Warning" not in told
+        labels = tmp_path / "turned" / "shards" / "00000" / "metadata.csv"
+        assert labels.read_bytes() == right
+        run_json = json.loads((tmp_path / "turned" / "run.json").read_text())
+        assert run_json["config"]["higher_is_worse"] is True
+        assert "higher_is_worse" in run("build", *plain, "--out", tmp_path / "turned", code=3).stderr
+
+
+def test_audit_warns_of_scores_that_rise_and_of_a_scale_turned_in_error(rated, tmp_path):
+    audit = ["audit", "--source", "custom", "--source-dir", rated, "--mos-range", "1", "5", "--workers", "0"]
+    audit += ["--transfer", "top1", "--out", tmp_path / "audit"]
+    assert "Warning" not in run(*audit).stderr
+    told = run(*audit, "--higher-is-worse").stderr
+    assert "with --higher-is-worse stronger distortion gets better scores (gaussian_blur, lens_blur)" in told
+    assert "leave --higher-is-worse out" in told

@@ -153,6 +153,17 @@ def test_custom_ratings_need_neither_std_nor_every_cell(tmp_path):
     assert load_source("custom", tmp_path, mos_range=(0, 100)).mos_range == (0, 100)
 
 
+@pytest.mark.parametrize(("mos_range", "expected"), [(None, [[20, 40]]), ((0, 100), [[60, 80]])])
+def test_scores_of_which_higher_is_worse_are_turned_within_their_range(tmp_path, mos_range, expected):
+    folder = custom(tmp_path, "anchor,distortion,level,mos,std\na.png,blur,1,40,3\na.png,blur,2,20,3\n")
+    source = load_source("custom", folder, mos_range=mos_range, higher_is_worse=True)
+    np.testing.assert_array_equal(source.scores([("blur", 1), ("blur", 2)]), expected)
+    assert source.mos_range == (mos_range or (20, 40))
+    assert set(source.ratings["std"]) == {3}
+    with pytest.raises(UsageError, match="--higher-is-worse is for --source custom"):
+        load_source("tid2013", folder, higher_is_worse=True)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
