@@ -46,6 +46,8 @@ def end_in_time(seconds: float = SECONDS_TO_END) -> None:
 
     Python handles a signal between two steps of the main thread alone; what the signal wakes here is another thread.
     """
+    if os.name != "posix":
+        return  # there, what would send SIGTERM ends a process at once
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

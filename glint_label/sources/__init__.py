@@ -4,6 +4,7 @@
 """
 
 import os
+from math import inf
 from pathlib import Path
 
 import platformdirs
@@ -64,8 +65,8 @@ def load_source(
         raise UsageError(f"--mos-range is for --source custom; {name} declares its own range")
     if higher_is_worse and name != "custom":
         raise UsageError(f"--higher-is-worse is for --source custom; the scale of {name} is known")
-    if mos_range is not None and not mos_range[0] < mos_range[1]:
-        raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: the first must be the lower one")
+    if mos_range is not None and not -inf < mos_range[0] < mos_range[1] < inf:
+        raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: must be two numbers, the lower one first")
     root = Path(path) if path is not None else require_source_dir(name)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder; pass the folder of {name} with --source-dir")

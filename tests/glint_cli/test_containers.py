@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from glint_label.doctor import diagnose
 from glint_model.data.batches import Batch
 from glint_model.data.sharing import Packed, pack
 from tests.conftest import make_photo
+from tests.glint_cli.test_commands import run
 from tests.glint_model.conftest import small_config
 
 SMALL, READ_ONLY = "size=1m", "ro"
@@ -38,6 +40,16 @@ def test_training_takes_no_more_shared_memory_than_there_is(tmp_path):
     assert "2 of 2 steps" in contained(SMALL, "-m", "glint_cli.main", *arguments).stdout
 
 
+def test_training_needs_no_short_temporary_folder(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 30)  # longer than the path of a socket may be
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    settings = tmp_path / "small.yaml"
+    settings.write_text(small_config(steps=1, val_images=2, workers=1).to_yaml())
+    assert "1 of 1 steps" in run("pretrain", "--synthetic", "--config", settings, "--out", tmp_path / "run").stdout
+
+
 @pytest.mark.parametrize("command", ["pretrain", "build"])
 def test_where_no_worker_can_start_one_line_says_what_to_do(tmp_path, refs, rated, command):
     settings = tmp_path / "small.yaml"
@@ -61,12 +73,16 @@ def test_doctor_tells_how_much_shared_memory_there_is():
     assert any(finding.topic == "workers" for finding in diagnose())
 
 
-def test_a_packed_batch_comes_out_as_it_went_in():
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_packed_batch_comes_out_as_it_went_in(shared, monkeypatch):
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")
     photo = torch.from_numpy(make_photo(3))
     batch = Batch(torch.zeros((0, 2, 3, 224, 224), dtype=torch.uint8), torch.rand(2, 5), photos=photo.reshape(-1))
     labels = batch.labels.clone()
     packed = pack(batch)
     assert isinstance(packed, Packed)
+    assert isinstance(packed.memory, bytearray) != shared
     unpacked = packed.unpack()
     assert torch.equal(unpacked.labels, labels)
     assert torch.equal(unpacked.photos, photo.reshape(-1))

@@ -185,7 +185,7 @@ def test_a_mos_range_must_hold_the_scores_and_belong_to_custom(tmp_path):
     folder = custom(tmp_path, "anchor,distortion,level,mos\na.png,blur,1,30\n")
     with pytest.raises(SourceError, match=r"outside 1 \.\. 5"):
         load_source("custom", folder, mos_range=(1, 5))
-    with pytest.raises(UsageError, match="the first must be the lower one"):
+    with pytest.raises(UsageError, match="must be two numbers, the lower one first"):
         load_source("custom", folder, mos_range=(5, 1))
     with pytest.raises(UsageError, match="declares its own range"):
         load_source("kadid10k", folder, mos_range=(1, 5))
