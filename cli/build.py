@@ -65,7 +65,8 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 @click.option(
     "--embedder",
     metavar="NAME",
-    help="clip, resnet101 (the paper's), statistics (needs no weights), hybrid or file:PATH.npz.  [default: clip if the dataset is on this "
+    help="clip or resnet101 (the paper's), whose weights are downloaded; statistics, efficientnet or packaged (both), "
+    "which need no download; hybrid (statistics and clip); file:PATH.npz.  [default: clip if the dataset is on this "
     "machine, else statistics]",
 )
 @click.option("--clip-model", default="ViT-B-32:laion2b_s34b_b79k", metavar="ARCH:TAG", help="open_clip model.")

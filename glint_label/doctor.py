@@ -8,10 +8,12 @@ from pathlib import Path
 import glint_label
 from glint_label.embed import DEFAULT_MODEL
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
+from glint_label.embed.efficientnet import MODEL as EFFICIENTNET
+from glint_label.embed.efficientnet import installed_weights
 from glint_label.embed.resnet import HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
 from glint_label.engines import available_cores
-from glint_label.errors import SourceError
+from glint_label.errors import SourceError, WeightsError
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import SOURCES, load_source, source_places
 from glint_label.weights import HUB_FILES, cached_weights
@@ -88,6 +90,12 @@ def _weights() -> Iterator[Finding]:
         else:
             remedy = "it is fetched on first use; offline, pass a local file, or --embedder statistics"
             yield Finding(topic, "note", f"{repository}: not in {HF_HUB_CACHE}", remedy)
+    topic = f"EfficientNet {EFFICIENTNET}"
+    try:
+        yield Finding(topic, "ok", str(installed_weights()))
+    except WeightsError as error:
+        detail, _, remedy = str(error).rpartition("; ")
+        yield Finding(topic, "problem", detail, remedy)
 
 
 def _sources() -> Iterator[Finding]:

