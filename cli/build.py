@@ -67,7 +67,7 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
     metavar="NAME",
     help="clip or resnet101 (the paper's), whose weights are downloaded; statistics, efficientnet or packaged (both), "
     "which need no download; hybrid (statistics and clip); file:PATH.npz.  [default: clip if the dataset is on this "
-    "machine, else statistics]",
+    "machine, else packaged]",
 )
 @click.option("--clip-model", default="ViT-B-32:laion2b_s34b_b79k", metavar="ARCH:TAG", help="open_clip model.")
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")

@@ -94,7 +94,7 @@ def load_backbone(network: nn.Module, name: str, weights: str | Path) -> str:
     if weights == "packaged":
         if name != PACKAGED:
             raise WeightsError(
-                f"{name}: no package has weights for it, only for {PACKAGED}; use 'hub' or a local file"
+                f"{name}: only {PACKAGED} has packaged weights; use 'hub' or a local file"
             )
         path = installed_weights()
         put_tensors(network, installed_tensors(), path, name)
