@@ -1,5 +1,6 @@
 """Rated datasets from their authors' addresses, put where `build` looks for them, whole or not at all; CLIP."""
 
+import errno
 import hashlib
 import lzma
 import os
@@ -24,7 +25,8 @@ from glint_label.sources import Source, load_source, source_places
 from glint_label.weights import find_weights
 
 _MOST_BYTES, _MOST_FILES = 20e9, 100_000  # that an archive may unpack to: KADID-10k has 3 GB in 10,208 files
-_DAMAGED = (BadZipFile, EOFError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
+_DAMAGED = (BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def _unpack_zip(packed: Path, folder: Path, progress: MakeProgress) -> None:
     except GlintError:
         raise
     except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
         raise DownloadError(f"{packed}: is a damaged archive ({error})") from error
 
 

@@ -32,6 +32,9 @@ class Request(BaseHTTPRequestHandler):
 
     site: Site
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         site = self.site
         site.asked.append(self.headers.get("Range", ""))
