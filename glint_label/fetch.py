@@ -140,7 +140,9 @@ def fetch_clip(to: Path | None = None) -> Path:
         WeightsError: The download failed.
     """
     instead = "run the same command again when there is a network: what has arrived is kept"
-    return find_weights(f"CLIP {DEFAULT_MODEL}", DEFAULT_REPOSITORY, CLIP_FILES, instead=instead, folder=to)
+    return find_weights(
+        f"CLIP {DEFAULT_MODEL}", DEFAULT_REPOSITORY, CLIP_FILES, instead=instead, folder=to and to.resolve()
+    )
 
 
 def _choose_folder(name: str, to: Path | None) -> Path:

@@ -81,29 +81,46 @@ def hub(request, content):
         behave(request, content)
 
 
+def fetch_clip(site, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own: the hub's client reads its settings once."""
+    settings = {
+        "HF_ENDPOINT": site.address.rpartition("/data")[0],
+        "HF_HOME": str(home),
+        "NO_PROXY": "*",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-m", "glint_cli.main", "fetch", "clip", *options]
+    return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("to", [[], ["--to", "clip weights"]], ids=["the hub's cache", "a folder"])
 def test_clip_comes_from_the_hub_and_once_only(fresh, tmp_path, to):
     content = bytes(range(256)) * 1000
     with serve(content) as site:
         site.faults = [hub] * 9
-        settings = {
-            "HF_ENDPOINT": site.address.rpartition("/data")[0],
-            "HF_HOME": str(tmp_path / "hf"),
-            "NO_PROXY": "*",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
-        command = [sys.executable, "-m", "glint_cli.main", "fetch", "clip", *to]
-        for _ in range(2):
-            made = subprocess.run(
-                command, env=os.environ | settings, capture_output=True, text=True, check=True
-            ).stdout
-        asked = len(site.asked)
-    first, following = made.splitlines()
+        made = [fetch_clip(site, tmp_path / "hf", *to).stdout for _ in range(2)]
+        assert len(site.asked) <= 3
+    assert made[0] == made[1]
+    first, following = made[0].splitlines()
     path = Path(first.removeprefix("CLIP's weights are in "))
     assert path.read_bytes() == content
-    assert path.is_relative_to(tmp_path / "hf" if not to else "clip weights")
-    assert asked <= 3
-    assert following.endswith(" --clip-weights 'clip weights/open_clip_model.safetensors'" if to else "kadid10k")
+    assert path.is_relative_to(Path("clip weights").resolve() if to else tmp_path / "hf")
+    assert following.endswith(f" --clip-weights '{path}'" if to else "kadid10k")
+
+
+def test_a_hub_that_leads_nowhere_ends_in_one_line(fresh, tmp_path):
+    def astray(request, content):
+        if request.command == "HEAD":
+            hub(request, content)
+        else:
+            request.begin(302, Location=request.path, Content_Length=0)
+
+    with serve(b"weights") as site:
+        site.faults = [astray] * 99
+        ended = fetch_clip(site, tmp_path / "hf")
+    assert ended.returncode == 3, ended.stderr
+    assert "the download failed; run the same command again when" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 def test_clip_is_not_taken_from_an_archive(fresh):

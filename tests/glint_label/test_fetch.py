@@ -182,10 +182,10 @@ ESCAPES = ["../evil", "kadid10k/../../evil", "/tmp/evil", "..\\evil", "C:\\evil"
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_no_entry_leaves_the_folder(home, tmp_path, name):
-    before = {path for path in tmp_path.parent.rglob("*")}
-    with serve(zip_of({"a.txt": b"first", name: b"evil"})) as site:
-        with pytest.raises(DownloadError, match="is a link or leads out of the folder"):
-            fetch(site)
+    before = set(tmp_path.parent.rglob("*"))
+    evil = zip_of({"a.txt": b"first", name: b"evil"})
+    with serve(evil) as site, pytest.raises(DownloadError, match="is a link or leads out of the folder"):
+        fetch(site)
     made = {path for path in tmp_path.parent.rglob("*") if path not in before and path.is_file()}
     assert {path.parent.name for path in made} <= {".kadid10k.fetch"}
 
