@@ -10,7 +10,7 @@ from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
 from glint_label.images import list_images
 from glint_label.manifest import Shard, cut_shards, digest_of
-from glint_label.sources import Condition, Source, can_be_made, find_source_dir, load_source
+from glint_label.sources import Condition, Source, can_be_made, find_source_dir, how_to_get, load_source
 from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
 from glint_label.visibility import features_version
@@ -70,8 +70,9 @@ class Plan:
                 f"({len(self.source.anchors)} anchors, embedder {self.embedder.name})"
             )
         return (
-            f"Labels from the packaged model of {self.config.source}'s ratings (embedder {self.embedder.name}): the "
-            "dataset itself is not on this machine. With it, CLIP and other transfers can be used and anchors held out"
+            f"Labels from the packaged model of {self.config.source}'s ratings (embedder {self.embedder.name}): "
+            f"the dataset is not on this machine. With it (`glint-label fetch {self.config.source}`), CLIP and other "
+            "transfers can be used and anchors held out"
         )
 
 
@@ -136,7 +137,7 @@ def _packaged_model(config: BuildConfig) -> PackagedModel | None:
     if config.exclude_anchors:
         raise SourceError(
             f"--exclude-anchors needs the ratings of {config.source}, which are not here (the packaged label model "
-            "has learnt from all its anchors); pass the dataset with --source-dir"
+            "has learnt from all its anchors); " + how_to_get(config.source)
         )
     return read_model(packaged_path())
 
