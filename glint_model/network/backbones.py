@@ -93,9 +93,7 @@ def load_backbone(network: nn.Module, name: str, weights: str | Path) -> str:
         return "random"
     if weights == "packaged":
         if name != PACKAGED:
-            raise WeightsError(
-                f"{name}: only {PACKAGED} has packaged weights; use 'hub' or a local file"
-            )
+            raise WeightsError(f"{name}: only {PACKAGED} has packaged weights; use 'hub' or a local file")
         path = installed_weights()
         put_tensors(network, installed_tensors(), path, name)
         return f"{path.name} sha256 {sha256_of(path)}"
