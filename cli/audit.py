@@ -21,10 +21,10 @@ from glint_label.errors import ThresholdError
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
 @click.option(
     "--embedder",
-    default="statistics",
+    default="packaged",
     metavar="LIST",
     type=NameList(),
-    help="Embedders to try, comma-separated: statistics, efficientnet, packaged, clip, resnet101, hybrid.",
+    help="Embedders to try, comma-separated: packaged, statistics, efficientnet, clip, resnet101, hybrid.",
 )
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
 @click.option(

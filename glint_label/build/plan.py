@@ -10,7 +10,15 @@ from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
 from glint_label.images import list_images
 from glint_label.manifest import Shard, cut_shards, digest_of
-from glint_label.sources import Condition, Source, can_be_made, find_source_dir, how_to_get, load_source
+from glint_label.sources import (
+    Condition,
+    Source,
+    can_be_made,
+    find_source_dir,
+    how_to_get,
+    load_source,
+    source_places,
+)
 from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
 from glint_label.visibility import features_version
@@ -127,17 +135,27 @@ def _packaged_model(config: BuildConfig) -> PackagedModel | None:
     """Take the packaged label model, where it can do what was asked and the dataset is not there.
 
     Raises:
-        SourceError: It could not leave out what was asked to be left out.
+        SourceError: It cannot do what was asked.
     """
     asked = config.source_dir == packaged_path()
     there = config.source_dir is not None or find_source_dir(config.source) is not None
-    fits = config.source == SOURCE and config.embedder in (None, EMBEDDER)
-    if (there and not asked) or not fits or config.transfer not in TRANSFERS:
+    if config.source != SOURCE or (there and not asked):
         return None
+    missing = f"{SOURCE} was not found (tried {', '.join(map(str, source_places(SOURCE)))})"
+    if config.embedder not in (None, EMBEDDER):
+        raise SourceError(
+            f"{missing}, and the packaged label model knows no --embedder but {EMBEDDER}; "
+            f"leave --embedder out, {how_to_get(SOURCE)}"
+        )
+    if config.transfer not in TRANSFERS:
+        raise SourceError(
+            f"{missing}, and the packaged label model knows no --transfer but {' and '.join(TRANSFERS)}; "
+            f"use one of these, {how_to_get(SOURCE)}"
+        )
     if config.exclude_anchors:
         raise SourceError(
-            f"--exclude-anchors needs the ratings of {config.source}, which are not here (the packaged label model "
-            "has learnt from all its anchors); " + how_to_get(config.source)
+            f"--exclude-anchors needs the ratings of {SOURCE}, which are not here (the packaged label model "
+            f"has learnt from all its anchors); {how_to_get(SOURCE)}"
         )
     return read_model(packaged_path())
 

@@ -211,7 +211,7 @@ def test_the_first_line_says_what_labels_are_made_from(options, refs, rated, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLINT_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--embedder", "statistics", "--dry-run"]
+    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--dry-run"]
     assert "Labels from the packaged model of kadid10k's ratings" in run(*kadid).stdout.splitlines()[0]
     monkeypatch.setenv("GLINT_DATA", str(tmp_path / "mistyped"))
     assert "mistyped/kadid10k: no such folder, though $GLINT_DATA is set" in run(*kadid, code=3).stderr
