@@ -112,6 +112,8 @@ def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **op
 
     plan = make_plan(config)
     click.echo(plan.labelled_by)
+    if plan.listing.passed_over:
+        click.echo(f"  {plan.listing.passed_over}")
     if dry_run:
         from glint_label.build.estimate import estimate
 

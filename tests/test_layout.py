@@ -28,21 +28,23 @@ ROOMS = {
         ("embed",),
         ("distortions",),
         ("sources",),
+        ("listing",),
         ("images",),
         ("engines",),
         ("efficientnet",),
         ("weights", "download"),
         ("metrics",),
         ("settings",),
-        ("files",),
+        ("files", "containers"),
+        ("names",),
         ("provenance", "progress", "errors"),
     ),
     "glint_model": (("evaluation",), ("training",), ("data",), ("datasets",), ("network",)),
 }
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
-    "manifest", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics", "settings",
-    "files", "progress", "errors",
+    "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics",
+    "settings", "files", "names", "progress", "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 400

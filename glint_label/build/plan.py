@@ -8,8 +8,9 @@ from glint_label.build.config import BuildConfig, settings_of
 from glint_label.duplicates.watched import Watched, watched_pictures
 from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
-from glint_label.images import list_images
+from glint_label.listing import Listing, list_images
 from glint_label.manifest import Shard, cut_shards, digest_of
+from glint_label.names import from_text
 from glint_label.sources import (
     Condition,
     Source,
@@ -35,7 +36,8 @@ class Plan:
         source: Without the anchors held out.
         conditions: (distortion, level) of each label of a reference.
         left_out: Distortions of the source that cannot be made here.
-        names: Of the references, sorted.
+        listing: The references, and what is passed over among them.
+        names: Of the references that are labelled, sorted.
         shards: The references, cut.
         embedder: Its weights loaded.
         settings: What determines the output's bytes.
@@ -47,6 +49,7 @@ class Plan:
     source: Source
     conditions: list[Condition]
     left_out: tuple[str, ...]
+    listing: Listing
     names: list[str]
     shards: list[Shard]
     embedder: Embedder
@@ -107,11 +110,13 @@ def make_plan(config: BuildConfig) -> Plan:
     refs = config.refs.resolve()
     if config.out.resolve().is_relative_to(refs):
         raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
-    names = list_images(refs)[: config.limit]
+    listing = list_images(refs)
+    names = listing.names[: config.limit]
+    paths = [refs / from_text(name) for name in names]
     anchors = list(source.anchors.values()) if packaged is None else []
     embedder = make_embedder(
         config.embedder or (DEFAULT_EMBEDDER if packaged is None else EMBEDDER),
-        [*(refs / name for name in names), *anchors, *(one.path for one in watched)],
+        [*paths, *anchors, *(one.path for one in watched)],
         clip_model=config.clip_model,
         clip_weights=config.clip_weights,
         resnet_weights=config.resnet_weights,
@@ -127,8 +132,8 @@ def make_plan(config: BuildConfig) -> Plan:
         packaged=packaged is not None,
         features=features_version() if make_transfer(config.transfer, config.k).uses_features else None,
     )
-    shards = cut_shards(names, [refs / name for name in names])
-    return Plan(config, source, conditions, left_out, names, shards, embedder, settings, watched, packaged)
+    shards = cut_shards(names, paths)
+    return Plan(config, source, conditions, left_out, listing, names, shards, embedder, settings, watched, packaged)
 
 
 def _packaged_model(config: BuildConfig) -> PackagedModel | None:
