@@ -1,5 +1,6 @@
 """Is this machine ready? Versions, codecs, devices, weights, sources, disk; what to do about each problem."""
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from glint_label.embed import DEFAULT_MODEL
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
 from glint_label.embed.resnet import HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
-from glint_label.engines import available_cores
-from glint_label.errors import SourceError, WeightsError
+from glint_label.engines import available_cores, workers_start
+from glint_label.errors import SourceError, WeightsError, WorkerError
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import SOURCES, how_to_get, load_source, source_places
 from glint_label.weights import HUB_FILES, cached_weights
 
 _ROOM = 5e9  # bytes; the weights, and tables of a few million rows
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Linux has it; nothing is written there)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """Look at everything; nothing is downloaded or written."""
-    return [*_libraries(), *_codecs(), _distortions(), _device(), *_weights(), *_sources(), _disk()]
+    return [*_libraries(), *_codecs(), _distortions(), _device(), _workers(), *_weights(), *_sources(), _disk()]
 
 
 def _libraries() -> Iterator[Finding]:
@@ -74,6 +77,19 @@ def _device() -> Finding:
         return Finding("device", "ok", f"cuda ({torch.cuda.get_device_name(0)}), {available_cores()} CPU cores")
     remedy = "embedding is slower without a GPU; nothing else changes"
     return Finding("device", "note", f"no GPU, {available_cores()} CPU cores", remedy)
+
+
+def _workers() -> Finding:
+    try:
+        with workers_start():
+            multiprocessing.get_context("spawn").Lock()  # needs what worker processes need of the system
+    except WorkerError as error:
+        return Finding("workers", "problem", str(error), "mount a writable /dev/shm, or use --workers 0")
+    if not SHARED_MEMORY.is_dir():
+        return Finding("workers", "ok", "worker processes can be started")
+    shared = shutil.disk_usage(SHARED_MEMORY)
+    detail = f"{shared.total / 1e6:,.0f} MB of shared memory, {shared.free / 1e6:,.0f} MB free; batches do not need it"
+    return Finding("workers", "ok", detail)
 
 
 def _weights() -> Iterator[Finding]:

@@ -34,7 +34,7 @@ ROOMS = {
         ("efficientnet",),
         ("weights", "download"),
         ("metrics",),
-        ("settings",),
+        ("settings", "texts"),
         ("files", "containers"),
         ("names",),
         ("provenance", "progress", "errors"),

@@ -236,7 +236,8 @@ def test_a_long_list_of_anchors_may_be_typed_filed_or_set(options, tmp_path):
     [
         (b"", "names nothing"),
         (b"\n  \n", "names nothing"),
-        (b"anchors/\xe9.png\n", "not UTF-8 text"),
+        (b"PK\x03\x04\x00\x00 a workbook", "cannot be read (not a text file); save it with one name a line"),
+        (b"anchors/\x81\xff.png\n", "cannot be read (not text in UTF-8, UTF-16 or cp1252)"),
     ],
 )
 def test_a_guard_that_guards_nothing_is_an_error(options, tmp_path, content, words):

@@ -143,7 +143,7 @@ def test_no_rating_can_be_read_back(shared, model):
     """
     source = load_source("kadid10k", shared / "data" / "kadid10k", allow_missing_anchors=True)
     ratings = source.scores(source.conditions)
-    vectors = StatisticsEmbedder().normalise(model.anchors.vectors, model.anchors.vectors)
+    vectors = make_embedder("packaged", []).normalise(model.anchors.vectors, model.anchors.vectors)
     for name in TRANSFERS:
         arrays = model.models[name].arrays
         weights = arrays["content_rows"].astype(np.float64) @ arrays["content_columns"]
