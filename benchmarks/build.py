@@ -257,6 +257,7 @@ def _plan(folder: Path, references: int, transfer: str):
     from glint_label.build.plan import Plan, makeable_conditions
     from glint_label.embed import make_embedder
     from glint_label.engines import available_cores
+    from glint_label.listing import Listing
     from glint_label.manifest import cut_shards
     from glint_label.sources import load_source
 
@@ -275,7 +276,8 @@ def _plan(folder: Path, references: int, transfer: str):
     embedder = make_embedder("statistics", [])
     settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
     shards = cut_shards(names, [folder / name for name in names])
-    return Plan(config, source, conditions, left_out, names, shards, embedder, settings)
+    listing = Listing(names, {}, {})
+    return Plan(config, source, conditions, left_out, folder, listing, names, shards, embedder, settings)
 
 
 # -- parts

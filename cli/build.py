@@ -41,7 +41,14 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 
 
 @click.command()
-@click.option("--refs", required=True, type=FILE, help="Folder of pristine photos.")
+@click.option(
+    "--refs",
+    required=True,
+    multiple=True,
+    type=FILE,
+    metavar="PATH",
+    help="Pristine photos: a folder, a file, or a text file with one path a line; may be repeated.",
+)
 @click.option("--source", required=True, metavar="NAME", help="Rated dataset: kadid10k, tid2013, custom.")
 @click.option(
     "--source-dir", type=FILE, help="Folder of the dataset.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]"

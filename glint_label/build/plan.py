@@ -8,7 +8,7 @@ from glint_label.build.config import BuildConfig, settings_of
 from glint_label.duplicates.watched import Watched, watched_pictures
 from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
-from glint_label.listing import Listing, list_images
+from glint_label.listing import Listing, find_images
 from glint_label.manifest import Shard, cut_shards, digest_of
 from glint_label.names import from_text
 from glint_label.sources import (
@@ -36,6 +36,7 @@ class Plan:
         source: Without the anchors held out.
         conditions: (distortion, level) of each label of a reference.
         left_out: Distortions of the source that cannot be made here.
+        refs: The references' root.
         listing: The references, and what is passed over among them.
         names: Of the references that are labelled, sorted.
         shards: The references, cut.
@@ -49,6 +50,7 @@ class Plan:
     source: Source
     conditions: list[Condition]
     left_out: tuple[str, ...]
+    refs: Path
     listing: Listing
     names: list[str]
     shards: list[Shard]
@@ -61,11 +63,6 @@ class Plan:
     def digest(self) -> str:
         """Hash of everything that determines the output's bytes."""
         return digest_of(self.settings)
-
-    @property
-    def refs(self) -> Path:
-        """The references' root, absolute."""
-        return self.config.refs.resolve()
 
     @property
     def uses_features(self) -> bool:
@@ -107,10 +104,11 @@ def make_plan(config: BuildConfig) -> Plan:
     if config.exclude_anchors:
         source = source.without_anchors(config.exclude_anchors)
     conditions, left_out = makeable_conditions(source) if packaged is None else (packaged.conditions, ())
-    refs = config.refs.resolve()
-    if config.out.resolve().is_relative_to(refs):
-        raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
-    listing = list_images(refs)
+    places = (config.refs,) if isinstance(config.refs, Path) else config.refs
+    for place in places:
+        if place.is_dir() and config.out.resolve().is_relative_to(place.resolve()):
+            raise UsageError(f"--out {config.out} lies inside --refs {place}: its images would be taken for photos")
+    refs, listing = find_images(places)
     names = listing.names[: config.limit]
     paths = [refs / from_text(name) for name in names]
     anchors = list(source.anchors.values()) if packaged is None else []
@@ -133,7 +131,9 @@ def make_plan(config: BuildConfig) -> Plan:
         features=features_version() if make_transfer(config.transfer, config.k).uses_features else None,
     )
     shards = cut_shards(names, paths)
-    return Plan(config, source, conditions, left_out, listing, names, shards, embedder, settings, watched, packaged)
+    return Plan(
+        config, source, conditions, left_out, refs, listing, names, shards, embedder, settings, watched, packaged
+    )
 
 
 def _packaged_model(config: BuildConfig) -> PackagedModel | None:
