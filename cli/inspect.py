@@ -112,10 +112,10 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _size(figures: dict[str, Any]) -> str:
     if figures["size"] == "native":
-        return "native: photos are not brought to the size that the raters saw"
+        return "native: that of each file, which the raters may not have seen"
     wide, tall = figures["size"]
     kept = f"; {count(figures['smaller'])} smaller photos kept as they are" if figures["smaller"] else ""
-    return f"{wide} x {tall}, reduced and cropped{kept}"
+    return f"{wide} x {tall}{kept}"
 
 
 def _distortions(figures: dict[str, Any]) -> str:

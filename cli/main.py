@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Compare a network's scores with human ratings.",
     "score": "Score images, and all images in folders.",
     "export-onnx": "Write a checkpoint as ONNX, to score without torch.",
+    "fetch": "Download a rated dataset, or the weights of CLIP.",
     "demo": "Run the whole job offline, on sample photos.",
     "doctor": "Check whether this machine is ready, and how to fix it if not.",
 }

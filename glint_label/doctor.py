@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import glint_label
+from glint_label.efficientnet import MODEL as EFFICIENTNET
+from glint_label.efficientnet import installed_weights
 from glint_label.embed import DEFAULT_MODEL
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
 from glint_label.embed.resnet import HUB_REPOSITORY
 from glint_label.embed.resnet import MODEL as RESNET
 from glint_label.engines import available_cores, workers_start
-from glint_label.errors import SourceError, WorkerError
+from glint_label.errors import SourceError, WeightsError, WorkerError
 from glint_label.provenance import codec_versions, library_versions
-from glint_label.sources import SOURCES, load_source, source_places
+from glint_label.sources import SOURCES, how_to_get, load_source, source_places
 from glint_label.weights import HUB_FILES, cached_weights
 
 _ROOM = 5e9  # bytes; the weights, and tables of a few million rows
@@ -93,17 +95,24 @@ def _workers() -> Finding:
 def _weights() -> Iterator[Finding]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    first_use = "it is fetched on first use"
     networks = {
-        f"CLIP {DEFAULT_MODEL}": (DEFAULT_REPOSITORY, CLIP_FILES),
-        f"ResNet-101 {RESNET}": (HUB_REPOSITORY, HUB_FILES),
+        f"CLIP {DEFAULT_MODEL}": (DEFAULT_REPOSITORY, CLIP_FILES, f"{first_use}, or with `glint-label fetch clip`"),
+        f"ResNet-101 {RESNET}": (HUB_REPOSITORY, HUB_FILES, first_use),
     }
-    for topic, (repository, files) in networks.items():
+    for topic, (repository, files, how) in networks.items():
         found = cached_weights(repository, files)
         if found is not None:
             yield Finding(topic, "ok", str(found))
         else:
-            remedy = "it is fetched on first use; offline, pass a local file, or --embedder statistics"
+            remedy = f"{how}; offline, pass a local file, or --embedder statistics"
             yield Finding(topic, "note", f"{repository}: not in {HF_HUB_CACHE}", remedy)
+    topic = f"EfficientNet {EFFICIENTNET}"
+    try:
+        yield Finding(topic, "ok", str(installed_weights()))
+    except WeightsError as error:
+        detail, _, remedy = str(error).rpartition("; ")
+        yield Finding(topic, "problem", detail, remedy)
 
 
 def _sources() -> Iterator[Finding]:
@@ -111,7 +120,7 @@ def _sources() -> Iterator[Finding]:
         place = next((place for place in source_places(name) if place.is_dir()), None)
         if place is None:
             tried = ", ".join(str(place) for place in source_places(name))
-            yield Finding(name, "note", f"not in {tried}", "pass its folder with --source-dir")
+            yield Finding(name, "note", f"not in {tried}", how_to_get(name))
             continue
         try:
             source = load_source(name, place)

@@ -1,10 +1,12 @@
 """Files that are whole where they exist, whatever kills the program, and folders that say whose they are."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,12 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
         raise _cannot_write(path, error) from error
 
 
+def format_json(content: object) -> str:
+    """Write JSON with a line a value; text that is no UTF-8, as paths can hold, comes back from it unchanged."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text) + "\n"
+
+
 def append_text(path: Path, text: str) -> None:
     """Append to a file in one call to the system; its folder is made if need be.
 
@@ -89,8 +97,8 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+def make_folder(path: Path, option: str = "--out") -> None:
+    """Make a folder and those above it; `option` names another one, for the errors.
 
     Raises:
         OutputError: It cannot be made, or a file stands in its place.
@@ -98,34 +106,38 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, option) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def _cannot_write(path: Path, error: OSError, option: str = "--out") -> OutputError:
     return OutputError(
         f"{path}: cannot be written ({error.strerror}); "
-        "free some space or choose another --out, then run the same command again"
+        f"free some space or choose another {option}, then run the same command again"
     )
 
 
 @contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
+def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
     """Make a folder if need be and keep other processes out, until the block is left or this one dies.
+
+    Args:
+        out: The folder.
+        option: Names another one, for the errors.
 
     Raises:
         StateError: Another one is writing there.
         OutputError: The folder cannot be written.
     """
-    make_folder(out)
+    make_folder(out, option)
     lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StateError(
-            f"{out}: another glint-label command is writing here; wait for it to finish or choose another --out"
+            f"{out}: another glint-label command is writing here; wait for it to finish or choose another {option}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another {option}") from error
     try:
         yield
     finally:
@@ -237,7 +249,34 @@ def remove_temporaries(folder: Path) -> None:
             (Path(here) / name).unlink(missing_ok=True)
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file, or a link to one, for reading; never wait for a pipe or wake a device.
+
+    Raises:
+        OSError: It is something else, or cannot be opened.
+    """
+    _check_regular(path, path.stat().st_mode)  # before it is opened: opening alone does something to a device
+    # Whatever takes its place in between does not block.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
 def sha256_of(path: Path) -> str:
-    """Hash a file's bytes; hex."""
-    with path.open("rb") as file:
+    """Hash a regular file's bytes; hex.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,29 +8,49 @@ an ICC profile is left alone (the numbers in the file are the pixels).
 import hashlib
 import io
 import os
-import struct
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
+from glint_label.containers import is_heif, orientation_of, without_metadata
 from glint_label.errors import ImageError, InputError
+from glint_label.files import open_regular
+from glint_label.names import as_text
 
-VERSION = 1  # raise it with every change that gives some file other pixels
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+VERSION = 2  # raise it with every change that gives some file other pixels
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+CAN_READ_AVIF = "avif" in features.modules and features.check("avif") is True
+CAN_READ_HEIF = find_spec("pillow_heif") is not None
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff"),
+    *((".avif",) if CAN_READ_AVIF else ()),
+    *(HEIF_SUFFIXES if CAN_READ_HEIF else ()),
+)
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(("AVIF",) if CAN_READ_AVIF else ()))
 MIN_SIDE = 64
 # Pillow's own limit against decompression bombs, 89 megapixels; written out so that a new Pillow cannot move it.
 MAX_PIXELS = 89_478_485
 # The largest honest file of that many pixels: 16-bit RGBA without compression, and room for metadata.
 MAX_BYTES = 8 * MAX_PIXELS + 2**26
 
-# What Pillow's decoders are known to raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error)
+# EXIF's orientation -> how pixels are turned to stand upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+# 16-bit samples that reach no further than this: most likely 10, 12 or 14 bits in the low end.
+_DIM = 2**14 - 1
 
 
 # Width and height of a landscape picture, pixels; None leaves a photo at the size of its file.
@@ -45,40 +65,13 @@ class Photo:
         pixels: (H, W, 3) uint8 RGB.
         sha256: Of the file's bytes, hex.
         file_size: Width and height of the picture in the file, turned upright, before it was brought to size.
+        warning: What is doubtful about the pixels, in words; mostly empty.
     """
 
     pixels: NDArray[np.uint8]
     sha256: str
     file_size: tuple[int, int]
-
-
-def list_images(root: Path) -> list[str]:
-    """Name every image file below a folder, relative to it with forward slashes, sorted by name.
-
-    Files with other endings and hidden files are passed over; linked folders are not entered.
-
-    Raises:
-        InputError: The folder does not exist, holds no image, or a name is not valid UTF-8.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; pass the folder of pristine photos")
-    names = sorted(_walk(root))
-    if not names:
-        raise InputError(f"{root}: holds no image; supported are {', '.join(SUFFIXES)}")
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"{root}: the file name {name!r} is not valid UTF-8; rename it") from error
-    return names
-
-
-def _walk(root: Path) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root).as_posix()
+    warning: str = ""
 
 
 def read_photo(path: Path, sha256: str = "", size: Size = None) -> Photo:
@@ -91,22 +84,24 @@ def read_photo(path: Path, sha256: str = "", size: Size = None) -> Photo:
 
     Raises:
         ImageError: With `reason` one of unreadable, empty, not_an_image, truncated, too_large, too_small,
-            animated, unsupported, changed.
+            animated, unsupported, changed, memory.
     """
+    name = as_text(path)
     try:
-        length = path.stat().st_size
-        if length > MAX_BYTES:
-            raise ImageError("too_large", f"{path}: {length:,} bytes, the limit is {MAX_BYTES:,}")
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            if length > MAX_BYTES:
+                raise ImageError("too_large", f"{name}: {length:,} bytes, the limit is {MAX_BYTES:,}")
+            content = file.read(MAX_BYTES)  # one that grows meanwhile has an end too
     except OSError as error:
-        raise ImageError("unreadable", f"{path}: {error.strerror}") from error
+        raise ImageError("unreadable", f"{name}: {error.strerror}") from error
     if not content:
-        raise ImageError("empty", f"{path}: the file is empty")
+        raise ImageError("empty", f"{name}: the file is empty")
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:
-        raise ImageError("changed", f"{path}: is not the file that was labelled (its sha256 differs); restore it")
-    pixels = _decode(content, path)
-    return Photo(bring_to_size(pixels, size), found, (pixels.shape[1], pixels.shape[0]))
+        raise ImageError("changed", f"{name}: is not the file that was labelled (its sha256 differs); restore it")
+    pixels, warning = _decode(content, name)
+    return Photo(bring_to_size(pixels, size), found, (pixels.shape[1], pixels.shape[0]), warning)
 
 
 def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
@@ -139,52 +134,154 @@ def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[top : top + tall, left : left + wide])
 
 
-def _decode(content: bytes, path: Path) -> NDArray[np.uint8]:
+def _decode(content: bytes, name: str) -> tuple[NDArray[np.uint8], str]:
+    """Decode a file to (H, W, 3) uint8, and say what is doubtful; if need be without its metadata."""
+    try:
+        return _open(content, name)
+    except ImageError as error:
+        bare = without_metadata(content) if error.reason in ("truncated", "not_an_image") else None
+        if bare is None:
+            raise
+        try:
+            return _open(bare[0], name, bare[1])
+        except ImageError:
+            raise error from None  # the picture itself is damaged: say what the whole file says
+
+
+def _open(content: bytes, name: str, exif: bytes = b"") -> tuple[NDArray[np.uint8], str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a slip in a photo's metadata is no reason to refuse its pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                _check_header(image, path)
-                image.load()
-                pixels = _to_rgb(image, path)
+            with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
+                _check_header(image, name)
+                if exif:
+                    image.info["exif"] = exif
+                key = _transparent_key(image)
+                deep = any(";16" in str(tile[3]) for tile in image.tile)
+                if image.format == "TIFF":
+                    turn = _turn(image)  # closed once it is loaded
+                    # Pillow turns the picture there and rewrites its EXIF, which fails on a tag of the wrong type.
+                    image.load_end = lambda: None  # type: ignore[method-assign]
+                    image.load()
+                else:
+                    image.load()  # before its EXIF is read, which stands behind the pixels in some PNGs
+                    turn = _turn(image)
+                plain = image.copy()  # has the size of its pixels; a TIFF's own is that of the turned picture
+                pixels = _to_rgb(plain, name)
+                warning = _warn_if_dim(plain) if deep else ""
+                if key is not None:
+                    pixels[_matches(plain, content, key)] = 255
+                if turn is not None:
+                    pixels = np.array(Image.fromarray(pixels).transpose(turn))
         except ImageError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ImageError("too_large", f"{path}: more than {MAX_PIXELS:,} pixels") from error
+            raise ImageError("too_large", f"{name}: more than {MAX_PIXELS:,} pixels") from error
         except UnidentifiedImageError as error:
-            message = f"{path}: not a PNG, JPEG, WebP, BMP or TIFF image"
+            if is_heif(content) and not CAN_READ_HEIF:
+                message = f"{name}: a HEIC picture; to read it: pip install 'glint-label[heif]'"
+                raise ImageError("unsupported", message) from error
+            message = f"{name}: not a PNG, JPEG, WebP, BMP or TIFF image"
             raise ImageError("not_an_image", message) from error
-        except _DAMAGE as error:
-            raise ImageError("truncated", f"{path}: truncated or damaged ({error})") from error
-    return pixels
+        except MemoryError as error:
+            message = f"{name}: not enough memory to decode it; free some, or use fewer --workers"
+            raise ImageError("memory", message) from error
+        # A decoder may raise anything on a damaged file; one file must not end a job of thousands.
+        except Exception as error:
+            raise ImageError("truncated", f"{name}: truncated or damaged ({error})") from error
+    return pixels, warning
 
 
-def _check_header(image: Image.Image, path: Path) -> None:
+def _formats(content: bytes) -> tuple[str, ...]:
+    if not CAN_READ_HEIF or not is_heif(content):
+        return _FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Find how to turn a picture; only this one tag is read, so that no other can get in the way."""
+    if image.format == "HEIF":
+        return None  # its decoder has turned it
+    exif = image.info.get("exif")
+    found = orientation_of(exif) if isinstance(exif, bytes) else None
+    try:
+        if found is None and image.format == "TIFF":
+            found = image.tag_v2.get(_ORIENTATION)  # type: ignore[attr-defined]
+        if found is None:
+            found = image.getexif().get(_ORIENTATION)  # as text in a PNG, or in XMP
+        return _TURNS.get(found) if isinstance(found, int) else None
+    except Exception:  # noqa: BLE001 (metadata that cannot be read says nothing about the pixels)
+        return None
+
+
+def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageError("too_large", f"{path}: {width} x {height}, the limit is {MAX_PIXELS:,} pixels")
+        raise ImageError("too_large", f"{name}: {width} x {height}, the limit is {MAX_PIXELS:,} pixels")
     if min(width, height) < MIN_SIDE:
-        raise ImageError("too_small", f"{path}: {width} x {height}, both sides must be at least {MIN_SIDE} px")
+        raise ImageError("too_small", f"{name}: {width} x {height}, both sides must be at least {MIN_SIDE} px")
     # The second picture of an MPO is the camera's preview or depth map, not another frame.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ImageError("animated", f"{path}: holds more than one frame or page")
+        raise ImageError("animated", f"{name}: holds more than one frame or page")
 
 
-def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        grey = np.asarray(upright).astype(np.int64)
+def _transparent_key(image: Image.Image) -> tuple[int, ...] | None:
+    """Take the grey value or colour that a PNG without alpha names as transparent; Pillow knows 8-bit ones only."""
+    if image.format != "PNG" or image.mode not in ("L", "RGB", "I", "I;16") or "transparency" not in image.info:
+        return None
+    key = image.info.pop("transparency")
+    return tuple(key) if image.mode == "RGB" else (key,)
+
+
+def _matches(image: Image.Image, content: bytes, key: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Find the pixels of a PNG that equal its transparent key: (H, W)."""
+    depth = content[24]
+    samples = np.asarray(image)
+    if image.mode == "L":
+        return np.asarray(samples == key[0] * 255 // (2**depth - 1))
+    if image.mode != "RGB":
+        return np.asarray(samples == key[0])
+    if depth < 16:
+        return np.asarray((samples == key).all(axis=2))
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as again:
+        # Pillow keeps the high bytes of 16-bit colours; read the other way round, they are the low ones.
+        again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
+        low = np.asarray(again)
+    high_key, low_key = [value >> 8 for value in key], [value & 255 for value in key]
+    return np.asarray(((samples == high_key) & (low == low_key)).all(axis=2))
+
+
+def _warn_if_dim(image: Image.Image) -> str:
+    """Say so where 16-bit samples hardly leave the low end."""
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    colours = [band for name, band in zip(image.getbands(), bands, strict=True) if name != "A"]
+    # Pillow keeps 16 bits of grey, and the high byte of colours.
+    if max(high for _, high in colours) > (_DIM if image.mode.startswith("I") else _DIM >> 8):
+        return ""
+    return (
+        "its 16-bit samples reach a quarter of their range at most, so it looks almost black; if they hold 10, 12 or "
+        "14 bits, stretch them to 16 first (12 bits: multiply by 16)"
+    )
+
+
+def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):
+        grey = np.asarray(image)
         if grey.min() < 0 or grey.max() > 0xFFFF:
-            raise ImageError("unsupported", f"{path}: 32-bit samples; save it with 8 or 16 bits")
+            raise ImageError("unsupported", f"{name}: 32-bit samples; save it with 8 or 16 bits")
         return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if upright.mode in ("F", "LAB", "HSV"):
-        raise ImageError("unsupported", f"{path}: samples of mode {upright.mode}; save it as 8 or 16 bit RGB")
-    if upright.has_transparency_data:
-        opaque = upright.convert("RGBA")
+    if image.mode in ("F", "LAB", "HSV"):
+        raise ImageError("unsupported", f"{name}: samples of mode {image.mode}; save it as 8 or 16 bit RGB")
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
         white = Image.new("RGBA", opaque.size, "white")
-        upright = Image.alpha_composite(white, opaque)
-    return np.array(upright.convert("RGB"))
+        image = Image.alpha_composite(white, opaque)
+    return np.array(image.convert("RGB"))
 
 
 def encode_image(pixels: NDArray[np.uint8], suffix: str) -> bytes:

@@ -12,6 +12,7 @@ from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import lock_folder, write_atomic
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import FileFacts, iterate_shards, pixel_path, read_run, reference_path, size_of
+from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import differing_codecs
 
@@ -99,7 +100,7 @@ def render_reference(task: RenderTask) -> Rendered:
     try:
         photo = read_photo(task.path, task.sha256, task.size)
     except ImageError as error:
-        return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{task.path}: ")))
+        return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
     prepared = prepare(photo.pixels)
     written = {}
     for file, distortion, level, seed in missing:

@@ -29,12 +29,12 @@ def estimate(plan: Plan) -> dict[str, Any]:
     """
     config = plan.config
     references = len(plan.names)
-    picked = plan.names[:: max(1, references // _SAMPLE)][:_SAMPLE]
+    files = [path for shard in plan.shards for path in shard.paths]
+    picked = files[:: max(1, references // _SAMPLE)][:_SAMPLE]
     photos: list[Photo] = []
     prepared, paths = [], []
     started = time.perf_counter()
-    for name in picked:
-        path = config.refs.resolve() / name
+    for path in picked:
         try:
             photo = read_photo(path, size=config.size)
         except ImageError:

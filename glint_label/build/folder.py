@@ -1,6 +1,5 @@
 """The folder of a build: whose it is, what was asked for, every call that wrote into it."""
 
-import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -16,12 +15,14 @@ from glint_label.files import (
     RUN_FILE,
     check_kind,
     delete_own,
+    format_json,
     lock_folder,
     remove_temporaries,
     sha256_of,
     write_atomic,
 )
-from glint_label.manifest import read_run, shard_folder
+from glint_label.manifest import read_run, reference_path, shard_folder
+from glint_label.names import as_text
 from glint_label.provenance import versions
 from glint_label.render import check_codecs
 from glint_label.settings import differences
@@ -77,6 +78,7 @@ class BuildRun:
             "mos_range": list(source.mos_range),
             "anchors": len(source.anchors),
             "missing_anchors": list(source.missing_anchors),
+            "passed_over": {"files": plan.listing.files, "folders": plan.listing.folders},
             "distortions_left_out": list(plan.left_out),
             "ratings_note": source.note,
             "licences": {
@@ -87,7 +89,7 @@ class BuildRun:
             "calls": self._calls,
             **results,
         }
-        write_atomic(config.out / RUN_FILE, json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(config.out / RUN_FILE, format_json(run))
 
 
 @contextmanager
@@ -138,9 +140,10 @@ def _check_settings(plan: Plan, earlier: dict[str, Any]) -> None:
         except StateError:
             continue  # it will be measured again anyway
         for name, sha256 in zip(photos.names, photos.sha256, strict=True):
-            if not (plan.refs / name).is_file() or sha256_of(plan.refs / name) != sha256:
+            path = reference_path(plan.refs, name)
+            if not path.is_file() or sha256_of(path) != sha256:
                 raise StateError(
-                    f"{plan.refs / name}: is not the photo that {out} was made with (its sha256 differs); "
+                    f"{as_text(path)}: is not the photo that {out} was made with (its sha256 differs); "
                     "pass the same photos with --refs, or start again with --overwrite"
                 )
 

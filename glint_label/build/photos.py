@@ -1,5 +1,6 @@
 """The photos of a build: decoded once, hashed, embedded, their features measured, shard by shard."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +24,11 @@ from glint_label.manifest import (
     shard_folder,
 )
 from glint_label.manifest.shards import MEASURED, SUCCESS
+from glint_label.names import as_text
 from glint_label.progress import MakeProgress
 from glint_label.visibility import DecodePhotos, DecodeTask
+
+_LOG = logging.getLogger(__name__)
 
 Failure = tuple[str, str, str]  # reference, reason, message
 Features = NDArray[np.float16]
@@ -81,6 +85,8 @@ class MeasurePhotos(Stage):
             for item, photo in results:
                 of_shard = decoded.setdefault(item.shard, {})
                 of_shard[item.name] = photo
+                if photo.warning:
+                    _LOG.warning("%s: %s", item.name, photo.warning)
                 if len(of_shard) == len(wanted[item.shard]):
                     self._finish(plan.shards[item.shard], decoded.pop(item.shard))
 
@@ -195,7 +201,7 @@ class MeasureWatched(Stage):
             for item, photo in results:
                 if photo.failure is not None:
                     raise InputError(
-                        f"{item.path}: does not open ({photo.failure[1]}), so its copies cannot be found; "
+                        f"{as_text(item.path)}: does not open ({photo.failure[1]}), so its copies cannot be found; "
                         "restore the file, or take it out of the folder"
                     )
                 of_shard = decoded.setdefault(item.shard, {})

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glint_label.errors import InputError
 from glint_label.files import sha256_of
-from glint_label.images import list_images
+from glint_label.listing import list_all_images
+from glint_label.names import as_text, from_text
 from glint_label.sources import Source
 
 
@@ -35,14 +37,15 @@ def watched_pictures(source: Source, held_out: Iterable[str], exclude_near: Path
         exclude_near: Folder of images, for instance a benchmark's; subfolders count.
 
     Raises:
-        InputError: The folder does not exist or holds no image.
+        InputError: The folder does not exist or holds no image, or something in it would be passed over.
     """
     present = (name for name in held_out if name in source.anchors)
     anchors = [Watched(f"anchor:{name}", source.anchors[name].resolve(), drop=False) for name in present]
     if exclude_near is None:
         return tuple(anchors)
     root = exclude_near.resolve()
-    return (*anchors, *(Watched(f"excluded:{name}", root / name, drop=True) for name in list_images(root)))
+    names = list_all_images(root)
+    return (*anchors, *(Watched(f"excluded:{name}", root / from_text(name), drop=True) for name in names))
 
 
 def describe_watched(watched: Sequence[Watched]) -> dict[str, Any]:
@@ -54,5 +57,15 @@ def describe_watched(watched: Sequence[Watched]) -> dict[str, Any]:
 def _describe(watched: Sequence[Watched]) -> dict[str, Any] | None:
     if not watched:
         return None
-    listing = "\n".join(f"{sha256_of(one.path)} {one.value}" for one in watched)
+    listing = "\n".join(f"{_hash(one.path)} {one.value}" for one in watched)
     return {"count": len(watched), "sha256": hashlib.sha256(listing.encode()).hexdigest()}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(
+            f"{as_text(path)}: cannot be read ({error.strerror}), so its copies cannot be found; restore the file, or "
+            "take it out of the folder"
+        ) from error

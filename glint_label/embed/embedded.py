@@ -24,6 +24,7 @@ class DecodedPhoto:
         sha256: Of the file's bytes, hex.
         size: Width and height of the file's picture, and of the picture brought to size.
         features: (conditions, features) float16, where they were asked for.
+        warning: What is doubtful about its pixels, in words; mostly empty.
         failure: (reason, message) where the photo cannot be used; all else is then empty.
     """
 
@@ -32,6 +33,7 @@ class DecodedPhoto:
     sha256: str = ""
     size: tuple[int, int, int, int] = (0, 0, 0, 0)
     features: NDArray[np.float16] | None = None
+    warning: str = ""
     failure: tuple[str, str] | None = None
 
 

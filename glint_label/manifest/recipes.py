@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from glint_label.errors import InputError, StateError
+from glint_label.names import as_text, from_text
 from glint_label.sources import Condition, Source
 from glint_label.sources.kadid10k import LEVELS, NUMBERS
 
@@ -58,9 +59,9 @@ def reference_path(refs: Path, reference: str) -> Path:
     Raises:
         InputError: The name leads out of the root: a manifest may come from anyone.
     """
-    name = PurePosixPath(reference)
-    if name.is_absolute() or ".." in name.parts or "\\" in reference or "\0" in reference:
-        raise InputError(f"{reference!r} leads out of the references root {refs}; refused")
+    name = PurePosixPath(from_text(reference))
+    if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+        raise InputError(f"{reference!r} leads out of the references root {as_text(refs)}; refused")
     return refs / name
 
 

@@ -7,6 +7,7 @@ from glint_label.duplicates.perceptual_hash import perceptual_hash
 from glint_label.embed import DecodedPhoto, Preparation
 from glint_label.errors import ImageError
 from glint_label.images import Size, read_photo
+from glint_label.names import as_text
 from glint_label.sources import Condition
 
 
@@ -46,7 +47,7 @@ class DecodePhotos:
         try:
             photo = read_photo(task.path, size=self.size)
         except ImageError as error:
-            return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{task.path}: ")))
+            return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
         features = None
         if task.seeds:
             from glint_label.visibility.features import measure_features
@@ -59,4 +60,5 @@ class DecodePhotos:
             photo.sha256,
             (*photo.file_size, width, height),
             features,
+            photo.warning,
         )

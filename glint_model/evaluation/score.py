@@ -1,5 +1,6 @@
 """Scores of images: worker processes decode, this one runs the network."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError
 from glint_label.files import sha256_of
-from glint_label.images import list_images, read_photo
+from glint_label.images import read_photo
+from glint_label.listing import list_images
+from glint_label.names import as_text, from_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_model.evaluation.kept import KeptScores
+
+_LOG = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 Scorer = Callable[[Pixels], float]  # (H, W, 3) uint8 RGB -> its score
@@ -22,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Scored:
-    """One image's score; NaN and the reason where there is none."""
+    """One image's score; NaN and the reason where there is none. Its name is as `names.as_text` writes it."""
 
     file_name: str
     score: float
@@ -46,17 +51,22 @@ class MadeImage(NamedTuple):
 def list_inputs(paths: Sequence[Path]) -> list[Path]:
     """List images: files as they are given, folders by what lies below them, sorted; each file once.
 
+    What is passed over in a folder is logged.
+
     Raises:
         InputError: A path does not exist, or a folder holds no image.
     """
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(path / name for name in list_images(path)))
+            listing = list_images(path)
+            found.update(dict.fromkeys(path / from_text(name) for name in listing.names))
+            if listing.passed_over:
+                _LOG.warning("%s: %s", as_text(path), listing.passed_over)
         elif path.exists():
             found[path] = None
         else:
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(f"{as_text(path)}: no such file or folder")
     return list(found)
 
 
@@ -79,7 +89,7 @@ def score_files(
     kept = kept or KeptScores()
     found = score_made(ReadImage(kept.known), enumerate(files), len(files), scorer, workers, progress, kept)
     return [
-        Scored(str(file), result) if isinstance(result, float) else Scored(str(file), np.nan, result)
+        Scored(as_text(file), result) if isinstance(result, float) else Scored(as_text(file), np.nan, result)
         for file, result in zip(files, (found[number] for number in range(len(files))), strict=True)
     ]
 
@@ -101,10 +111,12 @@ class ReadImage:
             if self.known and (sha256 := sha256_of(path)) in self.known:
                 return [MadeImage(number, None, sha256)]
             photo = read_photo(path)
+            if photo.warning:
+                _LOG.warning("%s: %s", as_text(path), photo.warning)
         except ImageError as error:
             return [MadeImage(number, str(error))]
         except OSError as error:
-            return [MadeImage(number, f"{path}: {error.strerror}")]
+            return [MadeImage(number, f"{as_text(path)}: {error.strerror}")]
         return [MadeImage(number, photo.pixels, photo.sha256)]
 
 

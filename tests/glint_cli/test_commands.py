@@ -211,7 +211,7 @@ def test_the_first_line_says_what_labels_are_made_from(options, refs, rated, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLINT_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--embedder", "statistics", "--dry-run"]
+    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--dry-run"]
     assert "Labels from the packaged model of kadid10k's ratings" in run(*kadid).stdout.splitlines()[0]
     monkeypatch.setenv("GLINT_DATA", str(tmp_path / "mistyped"))
     assert "mistyped/kadid10k: no such folder, though $GLINT_DATA is set" in run(*kadid, code=3).stderr
@@ -324,10 +324,15 @@ def test_a_checkpoint_becomes_onnx(tmp_path):
     assert "must end in .onnx" in run("export-onnx", checkpoint, "--out", tmp_path / "x.pt", code=2).stderr
 
 
+WEIGHTS = "EfficientNet tf_efficientnet_lite0"
+
+
 def test_doctor_names_versions_codecs_weights_and_sources():
     findings = {row["topic"]: row for row in json.loads(run("doctor", "--json").stdout)}
-    for topic in ("torch", "JPEG codec", "device", "kadid10k", "disk"):
+    for topic in ("torch", "JPEG codec", "device", WEIGHTS, "kadid10k", "disk"):
         assert topic in findings
+    assert findings[WEIGHTS]["state"] == "ok"
+    assert Path(findings[WEIGHTS]["detail"]).is_file()
     assert all(row["remedy"] for row in findings.values() if row["state"] != "ok")
 
 
@@ -366,3 +371,10 @@ def test_audit_warns_of_scores_that_rise_and_of_a_scale_turned_in_error(rated, t
     told = run(*audit, "--higher-is-worse").stderr
     assert "with --higher-is-worse stronger distortion gets better scores (gaussian_blur, lens_blur)" in told
     assert "leave --higher-is-worse out" in told
+
+
+def test_doctor_says_how_to_get_the_packaged_weights_back(monkeypatch):
+    monkeypatch.setattr("glint_label.efficientnet.DISTRIBUTION", "no-such-package")
+    result = run("doctor", "--json", code=3)
+    (finding,) = (row for row in json.loads(result.stdout) if row["topic"] == WEIGHTS)
+    assert (finding["state"], finding["remedy"]) == ("problem", "pip install no-such-package")

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from glint_label.errors import ImageError, InputError
-from glint_label.images import encode_image, list_images, read_photo
+from glint_label.images import CAN_READ_AVIF, CAN_READ_HEIF, encode_image, read_photo
+from glint_label.listing import list_images
 from tests.conftest import make_photo
 
 PHOTO = make_photo(1)
@@ -184,7 +185,7 @@ def test_listing_is_sorted_and_passes_other_files_over(tmp_path):
     for name in ("b.PNG", "a.jpg", "sub/c.webp", ".hidden.png", ".cache/d.png", "notes.txt", "e.gif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert list_images(tmp_path) == ["a.jpg", "b.PNG", "sub/c.webp"]
+    assert list_images(tmp_path).names == ["a.jpg", "b.PNG", "sub/c.webp"]
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):
@@ -192,3 +193,96 @@ def test_a_folder_without_images_is_an_error(tmp_path):
         list_images(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         list_images(tmp_path / "nowhere")
+
+
+def keyed_png(samples: np.ndarray, depth: int, key: list[int]) -> bytes:
+    """Write a PNG of grey (H, W) or coloured (H, W, 3) samples with a transparent key."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width = samples.shape[:2]
+    colours = 2 if samples.ndim == 3 else 0
+    flat = samples.reshape(height, -1)
+    if depth == 16:
+        rows = flat.astype(">u2").view(np.uint8)
+    else:
+        bits = np.unpackbits(flat.astype(np.uint8)[..., None], axis=2)[..., 8 - depth :]
+        rows = np.packbits(bits.reshape(height, -1), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    body = zlib.compress(np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes())
+    names = {b"IHDR": header, b"tRNS": struct.pack(f">{len(key)}H", *key), b"IDAT": body, b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(name, data) for name, data in names.items())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("colours", [(), (3,)])
+def test_a_transparent_key_is_laid_on_white_at_every_depth(tmp_path, depth, colours):
+    if colours and depth < 8:
+        pytest.skip("PNG has no such colours")
+    top = 2**depth - 1
+    samples = np.random.default_rng(0).integers(0, top + 1, (70, 80, *colours))
+    key = samples[3, 4].reshape(-1).tolist()
+    samples[10:30, 10:30] = key
+    near = [key[0] ^ 1, *key[1:]]  # the same to the high byte where there are 16 bits
+    samples[30:50, 10:30] = near if colours else near[0]
+    (tmp_path / "x.png").write_bytes(keyed_png(samples, depth, key))
+    expected = samples >> 8 if depth == 16 else samples * 255 // top
+    expected = expected if colours else np.repeat(expected[..., None], 3, axis=2)
+    is_key = (samples == key).all(axis=2) if colours else samples == key[0]
+    expected = np.where(is_key[..., None], 255, expected)
+    np.testing.assert_array_equal(read_photo(tmp_path / "x.png").pixels, expected)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["grey.png", "colour.png", "grey.tiff"])
+def test_samples_that_leave_the_high_bits_empty_are_warned_of(tmp_path, bits, kind):
+    samples = np.random.default_rng(0).integers(0, 2**bits, (70, 80, 3) if kind == "colour.png" else (70, 80))
+    if kind == "grey.tiff":
+        Image.fromarray(samples.astype(np.uint16)).save(tmp_path / kind)
+    else:
+        content = keyed_png(samples, 16, [0] * (3 if samples.ndim == 3 else 1))
+        (tmp_path / kind).write_bytes(content)
+    assert ("multiply" in read_photo(tmp_path / kind).warning) == (bits < 16)
+
+
+def test_ordinary_photos_are_not_warned_of(tmp_path):
+    Image.fromarray(PHOTO // 16).save(tmp_path / "night.png")
+    assert read_photo(tmp_path / "night.png").warning == ""
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".JFIF"])
+def test_every_ending_of_jpeg_is_one(tmp_path, suffix):
+    Image.fromarray(PHOTO).save(tmp_path / f"x{suffix}", "JPEG")
+    assert list_images(tmp_path).names == [f"x{suffix}"]
+    assert read_photo(tmp_path / f"x{suffix}").pixels.shape == PHOTO.shape
+
+
+@pytest.mark.skipif(not CAN_READ_AVIF, reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_avif_is_read_and_turned(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PHOTO).save(tmp_path / "x.avif", exif=exif, quality=100, subsampling="4:4:4")
+    assert list_images(tmp_path).names == ["x.avif"]
+    turned = np.rot90(PHOTO, {1: 0, 3: 2, 6: -1, 8: 1}[orientation]).astype(int)
+    assert np.abs(read_photo(tmp_path / "x.avif").pixels - turned).mean() < 4
+
+
+@pytest.mark.skipif(not CAN_READ_HEIF, reason="needs the extra [heif]")
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_is_read_and_turned(tmp_path, orientation):
+    import pillow_heif
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pillow_heif.from_pillow(Image.fromarray(PHOTO)).save(tmp_path / "x.heic", exif=exif.tobytes(), quality=-1)
+    assert list_images(tmp_path).names == ["x.heic"]
+    assert read_photo(tmp_path / "x.heic").pixels.shape[:2] in ((96, 80), (80, 96))
+
+
+@pytest.mark.skipif(CAN_READ_HEIF, reason="it is read")
+def test_a_heic_picture_under_another_name_says_what_it_wants(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    with pytest.raises(ImageError, match=r"glint-label\[heif\]"):
+        read_photo(tmp_path / "x.jpg")

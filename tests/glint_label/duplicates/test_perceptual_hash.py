@@ -9,7 +9,8 @@ from PIL import Image
 from glint_label.duplicates.index import DuplicateKeys, find_near_duplicates
 from glint_label.duplicates.perceptual_hash import SAME_PICTURE, distances, mirrored, perceptual_hash
 from glint_label.embed import HASH_BYTES
-from glint_label.images import list_images, read_photo
+from glint_label.images import read_photo
+from glint_label.listing import list_images
 from tests.conftest import make_photo
 
 
@@ -82,7 +83,7 @@ def test_a_photo_without_structure_has_none(pixels):
 @pytest.fixture(scope="module")
 def photos(shared):
     folders = [shared / "data" / "kadid10k" / "images", shared / "data" / "pristine"]
-    names = [folder / name for folder in folders for name in list_images(folder)]
+    names = [folder / name for folder in folders for name in list_images(folder).names]
     return [read_photo(name).pixels for name in names if name.parent.name != "images" or len(name.stem) == 3]
 
 

@@ -1,0 +1,33 @@
+"""File names as text: whatever a file system can hold becomes one line of UTF-8, and comes back."""
+
+import os
+import re
+from pathlib import PurePath
+
+from glint_label.errors import InputError
+
+# Control characters and line breaks, which tables and terminals trip over; bytes that are no UTF-8, which Python
+# reads as surrogates; and the backslash, so that the way back is clear.
+_ODD = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def as_text(path: str | PurePath) -> str:
+    r"""Write a path with forward slashes; odd characters become \xNN, one for each of their bytes.
+
+    The same path gives the same text, another one another text; ordinary names stay as they are.
+    """
+    text = path.as_posix() if isinstance(path, PurePath) else path
+    return _ODD.sub(lambda odd: "".join(f"\\x{byte:02x}" for byte in os.fsencode(odd[0])), text)
+
+
+def from_text(text: str) -> str:
+    """Read what `as_text` wrote.
+
+    Raises:
+        InputError: It could not have written that.
+    """
+    path = os.fsdecode(_ESCAPED.sub(lambda byte: bytes.fromhex(byte[1].decode()), os.fsencode(text)))
+    if as_text(path) != text:
+        raise InputError(f"{as_text(text)}: no name of a file as it stands in a table; a backslash there is \\x5c")
+    return path
