@@ -1,8 +1,10 @@
 """How fast and how lean a build is, as ratios to bare loops in the same run.
 
     python benchmarks/build.py                   all parts; writes benchmarks/results/build-DEVICE.json
-    python benchmarks/build.py --parts labels    one of embed, paper, labels, transfer, memory
+    python benchmarks/build.py --parts labels    one of default, sizes, embed, paper, labels, transfer, memory
 
+default the first command, without a dataset: photos a second and core of each stage, against decode + forward alone
+sizes   the same photos with 12 megapixels and with 512 x 384: building, and rendering one in all ways
 embed   a build with a ViT-B-32 against a bare loop that decodes and runs the same model on the same files
 paper   photos a second of the published scheme (ResNet-101, one photo at a time, native size) and of a ViT-B-32
 labels  vectors given, no photo opened: references x 125 rows labelled and written
@@ -89,6 +91,45 @@ def child(part: str, *arguments: object) -> tuple[float, dict]:
 
 
 # -- child parts: what the timed processes do
+
+
+def child_stages(photos: str) -> None:
+    """Time what each photo goes through in the default build, on one core."""
+    import torch
+
+    from glint_label.build.config import SEEN
+    from glint_label.duplicates.perceptual_hash import perceptual_hash
+    from glint_label.embed import make_embedder
+    from glint_label.images import read_photo
+    from glint_label.transfer.packaged import EMBEDDER, packaged_path, read_model
+    from glint_label.visibility.features import measure_features
+
+    torch.set_num_threads(1)
+    model = read_model(packaged_path())
+    seeds = [0] * len(model.conditions)
+    prepare = make_embedder(EMBEDDER, []).preparation
+    stages = {
+        "decode": lambda path: read_photo(path, size=SEEN).pixels,
+        "hash": perceptual_hash,
+        "embed": prepare,
+        "visibility": lambda pixels: measure_features(pixels, model.conditions, seeds),
+    }
+    paths = sorted(Path(photos).iterdir())
+    pixels = [stages["decode"](path) for path in paths]
+    prepare(pixels[0])  # loads the network
+    seconds = {}
+    for name, stage in stages.items():
+        started = time.process_time()
+        for item in paths if name == "decode" else pixels:
+            stage(item)
+        seconds[name] = (time.process_time() - started) / len(paths)
+    print(json.dumps(seconds))
+
+
+def child_decode(photos: str) -> None:
+    """Decode every photo, and nothing else."""
+    for path in sorted(Path(photos).iterdir()):
+        np.asarray(Image.open(path).convert("RGB"))
 
 
 def child_bare(photos: str, weights: str, device: str) -> None:
@@ -216,6 +257,7 @@ def _plan(folder: Path, references: int, transfer: str):
     from glint_label.build.plan import Plan, makeable_conditions
     from glint_label.embed import make_embedder
     from glint_label.engines import available_cores
+    from glint_label.listing import Listing
     from glint_label.manifest import cut_shards
     from glint_label.sources import load_source
 
@@ -234,10 +276,57 @@ def _plan(folder: Path, references: int, transfer: str):
     embedder = make_embedder("statistics", [])
     settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
     shards = cut_shards(names, [folder / name for name in names])
-    return Plan(config, source, conditions, left_out, names, shards, embedder, settings)
+    listing = Listing(names, {}, {})
+    return Plan(config, source, conditions, left_out, folder, listing, names, shards, embedder, settings)
 
 
 # -- parts
+
+
+def default_build(photos: Path, out: Path) -> float:
+    """Time the first command on one core, where there is no dataset."""
+    command = f"-m glint_cli.main build --refs {photos} --source kadid10k --out {out} --workers 1"
+    seconds, _ = timed(sys.executable, *command.split())
+    return seconds
+
+
+def part_default(work: Path, photos: int = 24) -> dict:
+    """Time the first command and its stages."""
+    files = make_photos(work / "default", photos)
+    _, seconds = child("stages", files)
+    start, _ = timed(sys.executable, "-m", "glint_cli.main", "--help")
+    build = default_build(files, work / "default-out")
+    return {
+        "photos": photos,
+        "photos_per_second_and_core": {name: round(1 / each, 2) for name, each in seconds.items()},
+        "build_photos_per_second_and_core": round(photos / (build - start), 3),
+        "ratio_to_decode_and_forward": round(build / photos / (seconds["decode"] + seconds["embed"]), 1),
+        "ratio_to_all_stages": round(build / photos / sum(seconds.values()), 2),
+    }
+
+
+def part_sizes(work: Path, photos: int = 24) -> dict:
+    """Compare photos of 12 megapixels with the same ones as the raters would have seen them."""
+    small, large = make_photos(work / "small", photos), work / "large"
+    large.mkdir()
+    for path in sorted(small.iterdir()):
+        Image.open(path).resize((4096, 3072), Image.Resampling.BOX).save(large / f"{path.stem}.jpg", quality=95)
+    times = {files.name: default_build(files, work / f"{files.name}-out") for files in (small, large)}
+    decode = {files.name: child("decode", files)[0] for files in (small, large)}
+    name = sorted(path.stem for path in small.iterdir())[0]
+    for files, suffix in ((small, ".png"), (large, ".jpg")):
+        command = f"-m glint_cli.main render {work / f'{files.name}-out'} --reference {name}{suffix} --workers 1"
+        times[f"{files.name} rendered"], _ = timed(sys.executable, *command.split())
+    return {
+        "photos": photos,
+        "build_s": {files: round(times[files], 1) for files in ("small", "large")},
+        "decode_s": {files: round(seconds, 1) for files, seconds in decode.items()},
+        "build_ratio": round(times["large"] / (times["small"] + decode["large"] - decode["small"]), 2),
+        "build_ratio_at_most": 1.3,
+        "render_s": {files: round(times[f"{files} rendered"], 1) for files in ("small", "large")},
+        "render_ratio": round(times["large rendered"] / times["small rendered"], 2),
+        "render_ratio_at_most": 1.2,
+    }
 
 
 def part_embed(work: Path, device: str, photos: int, pairs: int) -> dict:
@@ -327,7 +416,7 @@ def machine(device: str) -> str:
 def main() -> None:
     """Run the parts and write the figures down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="embed,paper,labels,transfer,memory")
+    parser.add_argument("--parts", default="default,sizes,embed,paper,labels,transfer,memory")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=1)
@@ -340,6 +429,13 @@ def main() -> None:
     parts = options.parts.split(",")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        # The first command's own case: no dataset on the machine, and none is looked for here.
+        os.environ["XDG_DATA_HOME"] = str(work / "home")
+        os.environ.pop("GLINT_DATA", None)
+        if "default" in parts:
+            figures["default"] = part_default(work)
+        if "sizes" in parts:
+            figures["sizes"] = part_sizes(work)
         if "embed" in parts:
             figures["embed"] = part_embed(work, options.device, options.photos, options.pairs)
         if "paper" in parts:

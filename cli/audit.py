@@ -20,7 +20,11 @@ from glint_label.errors import ThresholdError
 @anchors_option("Leave these anchors out.")
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
 @click.option(
-    "--embedder", default="statistics", metavar="LIST", type=NameList(), help="Embedders to try, comma-separated."
+    "--embedder",
+    default="packaged",
+    metavar="LIST",
+    type=NameList(),
+    help="Embedders to try, comma-separated: packaged, statistics, efficientnet, clip, resnet101, hybrid.",
 )
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
 @click.option(

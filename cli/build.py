@@ -41,7 +41,14 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 
 
 @click.command()
-@click.option("--refs", required=True, type=FILE, help="Folder of pristine photos.")
+@click.option(
+    "--refs",
+    required=True,
+    multiple=True,
+    type=FILE,
+    metavar="PATH",
+    help="Pristine photos: a folder, a file, or a text file with one path a line; may be repeated.",
+)
 @click.option("--source", required=True, metavar="NAME", help="Rated dataset: kadid10k, tid2013, custom.")
 @click.option(
     "--source-dir", type=FILE, help="Folder of the dataset.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]"
@@ -65,8 +72,9 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 @click.option(
     "--embedder",
     metavar="NAME",
-    help="clip, resnet101 (the paper's), statistics (needs no weights), hybrid or file:PATH.npz.  [default: clip if the dataset is on this "
-    "machine, else statistics]",
+    help="clip or resnet101 (the paper's), whose weights are downloaded; statistics, efficientnet or packaged (both), "
+    "which need no download; hybrid (statistics and clip); file:PATH.npz.  [default: clip if the dataset is on this "
+    "machine, else packaged]",
 )
 @click.option("--clip-model", default="ViT-B-32:laion2b_s34b_b79k", metavar="ARCH:TAG", help="open_clip model.")
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")

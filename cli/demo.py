@@ -39,5 +39,5 @@ def demo(out: Path, workers: int) -> None:
     click.echo(f"  {command_line('render', out, '--reference', 'coffee.png', '--levels', 5)}   see the pixels")
     train = command_line("pretrain", "--manifest", out, "--preset", "default-tiny", "--steps", 50)
     click.echo(f"  {train}   train on them")
-    click.echo("  glint-label build --refs YOUR_PHOTOS --source kadid10k --embedder statistics   your own, offline")
+    click.echo("  glint-label build --refs YOUR_PHOTOS --source kadid10k   your own")
     click.echo(f"The photos are in {made.photos}.")

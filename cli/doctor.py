@@ -1,12 +1,12 @@
 """`glint-label doctor`."""
 
-import json
 from dataclasses import asdict
 
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import json_option
+from glint_cli.text import to_json
 from glint_label.errors import InputError
 
 _MARKS = {"ok": "ok", "note": "--", "problem": "!!"}
@@ -24,7 +24,7 @@ def doctor(as_json: bool) -> None:
 
     findings = diagnose()
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False))
+        click.echo(to_json([asdict(finding) for finding in findings]))
     else:
         width = max(len(finding.topic) for finding in findings)
         for finding in findings:

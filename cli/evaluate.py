@@ -11,7 +11,7 @@ from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import FILE, NameList, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.scoring import crops_option, open_scorer
-from glint_cli.text import count, table
+from glint_cli.text import count, table, to_json
 from glint_label.files import make_folder, write_atomic
 from glint_label.manifest import format_csv
 
@@ -113,7 +113,7 @@ def evaluate(
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()
     if as_json:
-        click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
+        click.echo(to_json(figures))
     else:
         show(figures, found)
         if out is not None:

@@ -1,6 +1,5 @@
 """`glint-label inspect`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import folder_argument, json_option
-from glint_cli.text import bar, count, table
+from glint_cli.text import bar, count, table, to_json
 from glint_label.errors import StateError
 
 _SHOWN = 5
@@ -27,7 +26,7 @@ def inspect(folder: Path, as_json: bool) -> None:
 
     figures = summarise(folder)
     if as_json:
-        click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
+        click.echo(to_json(figures))
     else:
         show(figures)
     if figures["problems"]:
@@ -113,10 +112,10 @@ def _overview(figures: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _size(figures: dict[str, Any]) -> str:
     if figures["size"] == "native":
-        return "native: photos are not brought to the size that the raters saw"
+        return "native: that of each file, which the raters may not have seen"
     wide, tall = figures["size"]
     kept = f"; {count(figures['smaller'])} smaller photos kept as they are" if figures["smaller"] else ""
-    return f"{wide} x {tall}, reduced and cropped{kept}"
+    return f"{wide} x {tall}{kept}"
 
 
 def _distortions(figures: dict[str, Any]) -> str:

@@ -4,11 +4,13 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 import click
 
 import glint_label
-from glint_cli.interrupt import interrupted
+from glint_cli.interrupt import end_in_time, interrupted
+from glint_cli.terminal import StdoutError, open_streams
 from glint_label.errors import GlintError
 
 # name -> what it does; each is loaded when it is called, since most need libraries that take seconds to load.
@@ -23,6 +25,7 @@ COMMANDS = {
     "evaluate": "Compare a network's scores with human ratings.",
     "score": "Score images, and all images in folders.",
     "export-onnx": "Write a checkpoint as ONNX, to score without torch.",
+    "fetch": "Download a rated dataset, or the weights of CLIP.",
     "demo": "Run the whole job offline, on sample photos.",
     "doctor": "Check whether this machine is ready, and how to fix it if not.",
 }
@@ -43,6 +46,17 @@ class Terminated(BaseException):
 
 class GlintGroup(click.Group):
     """Show a GlintError as one line and exit with its code; our own bugs keep their traceback."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program: what a test that calls `main` must not do to its own process is done here."""
+        open_streams()
+        end_in_time()
+        try:
+            return super().__call__(*args, **kwargs)
+        except StdoutError as error:
+            if not error.closed:
+                click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Name the commands in the order of a user's work."""

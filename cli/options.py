@@ -2,12 +2,14 @@
 
 import shlex
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from glint_label.errors import UsageError
+from glint_label.texts import read_names, read_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -29,6 +31,8 @@ class NameList(click.ParamType):  # type: ignore[type-arg] # generic in the newe
         option = param.opts[0] if param else "list"
         if isinstance(value, tuple):
             return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # `types: 5` in a settings file
         if isinstance(value, list):
             names, place = [str(name) for name in value], "the list"
         elif not isinstance(value, str):
@@ -52,9 +56,9 @@ def _is_file(text: str) -> bool:
 
 def _read_lines(path: Path, option: str) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{option} {path}: not UTF-8 text ({error}); save it with one name a line") from error
+        return read_names(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{option} {path}: cannot be read ({error}); save it with one name a line") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -66,8 +70,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        entries = yaml.safe_load(read_text(path)) or {}
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(entries, dict):
         raise UsageError(f"--config {path}: must hold lines like `seed: 1`")
@@ -78,7 +82,7 @@ def _use_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> P
     """Use a settings file's entries as the defaults of this command's options: flags win.
 
     Raises:
-        UsageError: The file is not a mapping of this command's options.
+        UsageError: The file is not a mapping of this command's options, or an entry does not fit its option.
     """
     if value is None:
         return None
@@ -87,16 +91,71 @@ def _use_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> P
     unknown = sorted(set(settings) - known)
     if unknown:
         raise UsageError(f"--config {value}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    lists = {str(parameter.name) for parameter in ctx.command.params if _takes_lists(parameter)}
-    wrong = sorted(name for name, entry in settings.items() if isinstance(entry, list | dict) and name not in lists)
-    if wrong:
-        raise UsageError(f"--config {value}: {wrong[0]} is {settings[wrong[0]]!r}; it must be a single value")
-    ctx.default_map = {**(ctx.default_map or {}), **settings}
+    ctx.default_map = {**(ctx.default_map or {}), **fit_options(ctx.command, settings, value)}
     return value
 
 
-def _takes_lists(parameter: click.Parameter) -> bool:
-    return isinstance(parameter.type, NameList | click.Tuple) or parameter.multiple or parameter.nargs != 1
+def fit_options(command: click.Command, settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check the entries of a settings file that are options of a command, and read its lists of names.
+
+    Click would take 1.5 for 1, true for 1 and any number for a text.
+
+    Raises:
+        UsageError: An entry is not of its option's kind.
+    """
+    fitted = dict(settings)
+    for parameter in command.params:
+        name = str(parameter.name)
+        value = settings.get(name)
+        if value is None:
+            continue
+        values = value if isinstance(value, list) and _takes_list(parameter) else [value]
+        if parameter.nargs > 1 and len(values) != parameter.nargs:
+            raise UsageError(f"--config {path}: {name} is {value!r}; it must be a list of {parameter.nargs}")
+        if _takes_list(parameter):
+            fitted[name] = values
+        for position, entry in enumerate(values):
+            kind = parameter.type.types[position] if isinstance(parameter.type, click.Tuple) else parameter.type
+            if wrong := _misfit(entry, kind, flag=getattr(parameter, "is_flag", False)):
+                raise UsageError(f"--config {path}: {name} is {entry!r}; it must be {wrong}")
+        if isinstance(parameter.type, NameList):
+            fitted[name] = parameter.type.convert(value, parameter, None)
+    return fitted
+
+
+def _takes_list(parameter: click.Parameter) -> bool:
+    return parameter.multiple or parameter.nargs != 1
+
+
+def _misfit(
+    value: Any,
+    kind: click.ParamType,  # type: ignore[type-arg] # generic in the newest click only
+    flag: bool,
+) -> str:
+    """Say what a YAML value should be; nothing where it fits."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if flag:
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(kind, NameList):
+        names = value if isinstance(value, list) else [value]
+        fits = all(isinstance(name, str | int) and not isinstance(name, bool) for name in names)
+        return "" if fits else "a list of names; write others than plain ones in quotes"
+    if isinstance(value, list | dict):
+        return "a single value"
+    if isinstance(kind, click.types.IntParamType):
+        whole = number and isfinite(value) and value == int(value)
+        return "" if whole or _reads_as(int, value) else "a whole number"
+    if isinstance(kind, click.types.FloatParamType):
+        return "" if (number and isfinite(value)) or _reads_as(float, value) else "a number"
+    return "" if isinstance(value, str) else f"a text; if that is meant, write it in quotes: '{value}'"
+
+
+def _reads_as(kind: Callable[[str], float], value: Any) -> bool:
+    """Tell whether a text is a number all the same, as YAML's `1e-4` is."""
+    try:
+        return isinstance(value, str) and isfinite(kind(value))
+    except ValueError:
+        return False
 
 
 def config_option(command: Command) -> Command:

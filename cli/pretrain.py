@@ -18,7 +18,11 @@ from glint_cli.training import merge_config, show_report, stop_after_step, tell,
     "--synthetic", is_flag=True, default=None, help="Train on generated images instead of a manifest, as a trial."
 )
 @click.option("--out", type=FILE, help="Folder for the run.  [default: runs/PRESET]")
-@click.option("--preset", metavar="NAME", help="paper, default, paper-tiny or default-tiny.  [default: default]")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="lite (no download), default (full size, for a GPU), paper, paper-tiny or default-tiny.  [default: lite]",
+)
 @click.option(
     "--min-similarity", type=float, metavar="X", help="Leave out photos less similar than this to every anchor."
 )
@@ -38,7 +42,7 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     manifest, refs, out = (Path(given.pop(name)) if name in given else None for name in ("manifest", "refs", "out"))
     synthetic, resume = given.pop("synthetic", False), given.pop("resume", None)
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
-    config = resolve(given.pop("preset", "default"), given)
+    config = resolve(given.pop("preset", "lite"), given)
     if synthetic:
         data = synthetic_rows()
     else:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from glint_cli.terminal import shows_unicode
 from glint_label.progress import Progress
 
 _PLAIN_SECONDS = 30.0
@@ -23,6 +24,6 @@ def show_progress(what: str, total: int, done: int) -> Progress:
     """Make a progress bar with an ETA."""
     options: dict[str, Any] = {"desc": f"{what:<10}", "total": total, "initial": done, "file": sys.stderr}
     if sys.stderr.isatty():
-        return tqdm(**options, dynamic_ncols=True, unit="", smoothing=0.05)
+        return tqdm(**options, dynamic_ncols=True, unit="", smoothing=0.05, ascii=not shows_unicode(sys.stderr))
     layout = "{desc} {n_fmt}/{total_fmt}, {elapsed} elapsed, {remaining} remaining, {rate_fmt}"
     return _PlainLines(**options, mininterval=_PLAIN_SECONDS, miniters=1, bar_format=layout)

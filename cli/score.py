@@ -1,6 +1,7 @@
 """`glint-label score`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import FILE, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.scoring import crops_option, open_scorer
+from glint_cli.terminal import shows_unicode
 from glint_cli.text import count
 from glint_label.errors import InputError, UsageError
 from glint_label.files import write_atomic
@@ -56,7 +58,8 @@ def score(
     kept = KeptScores(out, made_with)
     rows = score_files(files, scorer, min(workers, len(files)), show_progress, kept)
     as_json = as_json if out is None else out.suffix.lower() == ".json"
-    content = to_json(rows) if as_json else to_csv(rows)
+    plain = out is None and not shows_unicode(sys.stdout)
+    content = to_json(rows, plain) if as_json else to_csv(rows)
     if out is None:
         click.echo(content, nl=False)
     else:
@@ -79,8 +82,8 @@ def to_csv(rows: "list[Scored]") -> str:
     return format_csv(("file_name", "score", "error"), lines)
 
 
-def to_json(rows: "list[Scored]") -> str:
-    """Write a list of objects with file_name, score and error; null for what there is not."""
+def to_json(rows: "list[Scored]", plain: bool) -> str:
+    """Write a list of objects with file_name, score and error; null for what there is not; plain: in ASCII."""
     entries = [
         {
             "file_name": row.file_name,
@@ -89,4 +92,4 @@ def to_json(rows: "list[Scored]") -> str:
         }
         for row in rows
     ]
-    return json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(entries, indent=1, ensure_ascii=plain) + "\n"

@@ -1,6 +1,10 @@
 """How numbers and tables look on a terminal."""
 
+import json
+import sys
 from collections.abc import Sequence
+
+from glint_cli.terminal import shows_unicode
 
 
 def count(number: int) -> str:
@@ -40,7 +44,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, i
 
 
 def bar(share: float, width: int) -> str:
-    """Draw a share of 0..1 as a bar of eighth blocks."""
+    """Draw a share of 0..1 as a bar of eighth blocks, or of `#` where stdout has no blocks."""
+    if not shows_unicode(sys.stdout):
+        return "#" * round(share * width)
     eighths = round(share * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+
+
+def to_json(value: object) -> str:
+    """Write JSON for stdout, with its own escapes for what stdout cannot hold."""
+    return json.dumps(value, indent=1, ensure_ascii=not shows_unicode(sys.stdout))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from tqdm import tqdm
 
-from glint_cli.options import FILE, anchors_option, read_yaml
+from glint_cli.options import FILE, anchors_option, fit_options, read_yaml
 from glint_cli.text import count
 from glint_label.errors import UsageError
 
@@ -57,12 +57,13 @@ def merge_config(config_file: Path | None, options: dict[str, Any]) -> dict[str,
     """Lay the given flags over the entries of the settings file.
 
     Raises:
-        UsageError: The file is not a mapping.
+        UsageError: The file is not a mapping, or an entry does not fit.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if config_file is None:
         return given
-    settings = read_yaml(config_file)
+    entries = {key: value for key, value in read_yaml(config_file).items() if value != []}  # as a run writes "none"
+    settings = fit_options(click.get_current_context().command, entries, config_file)
     if "steps" in given or "epochs" in given:  # the one that a flag names replaces both of the file
         settings = {key: value for key, value in settings.items() if key not in ("steps", "epochs")}
     if "steps" in given and "epochs" in given:

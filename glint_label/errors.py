@@ -6,6 +6,7 @@ GlintError
 |   +-- ImageError          one image; becomes a row in failed.csv
 |   +-- SourceError         a rated dataset that is incomplete or malformed
 |   +-- WeightsError        weights that are missing or unusable
+|   +-- DownloadError       an address that does not give what it should
 |   +-- StateError          an output folder that another configuration made, or that is damaged
 |   +-- OutputError         a disk that is full or read-only
 +-- TooManyFailuresError (4)
@@ -51,6 +52,10 @@ class SourceError(InputError):
 
 class WeightsError(InputError):
     """Network weights that are missing or unusable."""
+
+
+class DownloadError(InputError):
+    """A download that broke off, or that brought something else than what was wanted."""
 
 
 class StateError(InputError):

@@ -97,8 +97,8 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+def make_folder(path: Path, option: str = "--out") -> None:
+    """Make a folder and those above it; `option` names another one, for the errors.
 
     Raises:
         OutputError: It cannot be made, or a file stands in its place.
@@ -106,34 +106,38 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, option) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def _cannot_write(path: Path, error: OSError, option: str = "--out") -> OutputError:
     return OutputError(
         f"{path}: cannot be written ({error.strerror}); "
-        "free some space or choose another --out, then run the same command again"
+        f"free some space or choose another {option}, then run the same command again"
     )
 
 
 @contextmanager
-def lock_folder(out: Path) -> Iterator[None]:
+def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
     """Make a folder if need be and keep other processes out, until the block is left or this one dies.
+
+    Args:
+        out: The folder.
+        option: Names another one, for the errors.
 
     Raises:
         StateError: Another one is writing there.
         OutputError: The folder cannot be written.
     """
-    make_folder(out)
+    make_folder(out, option)
     lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StateError(
-            f"{out}: another glint-label command is writing here; wait for it to finish or choose another --out"
+            f"{out}: another glint-label command is writing here; wait for it to finish or choose another {option}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another {option}") from error
     try:
         yield
     finally:

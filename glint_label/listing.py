@@ -1,9 +1,9 @@
-"""The photos below a folder, and what is passed over there."""
+"""The photos that a user names: files, lists of files, folders with what lies below them and what is passed over."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +11,8 @@ from typing import NoReturn
 from glint_label.errors import InputError
 from glint_label.files import open_regular
 from glint_label.images import CAN_READ_HEIF, HEIF_SUFFIXES, SUFFIXES
-from glint_label.names import as_text
+from glint_label.names import as_text, from_text
+from glint_label.texts import read_names
 
 # How files of pictures begin, whatever they are called.
 _PICTURES = (
@@ -95,6 +96,63 @@ def list_images(root: Path) -> Listing:
         also = f" ({listing.passed_over})" if passed else ""
         raise InputError(f"{as_text(root)}: holds no image{also}; supported are {', '.join(SUFFIXES)}")
     return listing
+
+
+def find_images(places: Sequence[Path]) -> tuple[Path, Listing]:
+    """Find the photos of several places: image files, folders, and text lists of image files.
+
+    A list has one path a line, from its own folder.
+
+    Returns:
+        The folder that all photos lie in, and the photos, each once.
+
+    Raises:
+        InputError: A place does not exist or holds no image, or an entry of a list names no image file.
+    """
+    if len(places) == 1 and (places[0].is_dir() or not places[0].exists()):
+        root = places[0].resolve()
+        return root, list_images(root)
+    found: set[Path] = set()
+    files: Counter[str] = Counter()
+    folders: Counter[str] = Counter()
+    passed: list[Path] = []
+    for place in places:
+        if place.is_file() and place.suffix.lower() not in SUFFIXES:
+            found.update(_read_list(place))
+        elif place.exists() and not place.is_dir():
+            found.add(_place_of(place))
+        else:
+            root = place.resolve()
+            listing = list_images(root)
+            found.update(root / from_text(name) for name in listing.names)
+            files.update(listing.files)
+            folders.update(listing.folders)
+            passed += listing.passed
+    root = Path(os.path.commonpath([path.parent for path in found]))
+    names = sorted(as_text(path.relative_to(root)) for path in found)
+    return root, Listing(names, dict(files), dict(folders), tuple(sorted(passed)))
+
+
+def _place_of(path: Path) -> Path:
+    """Make a path absolute; a link keeps its own name, which says what kind of file it is."""
+    return path.parent.resolve() / path.name
+
+
+def _read_list(path: Path) -> Iterator[Path]:
+    try:
+        entries = read_names(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{as_text(path)}: neither an image ({', '.join(SUFFIXES)}) nor a text list of images ({error})"
+        ) from error
+    if not entries:
+        raise InputError(f"{as_text(path)}: the list names no image; write one path a line")
+    for entry in entries:
+        photo = _place_of(path.parent / entry)
+        if photo.suffix.lower() not in SUFFIXES or not photo.exists():
+            reason = "no such file" if not photo.exists() else f"not an image ({', '.join(SUFFIXES)})"
+            raise InputError(f"{as_text(path)}: {as_text(photo)}: {reason}; correct the list, its paths start from it")
+        yield photo
 
 
 def list_all_images(root: Path) -> list[str]:

@@ -18,6 +18,7 @@ _WORDS = {
     "less_than": "below {lt:g}",
     "less_than_equal": "at most {le}",
     "bool": "true or false",
+    "finite_number": "a number",
     "int": "a whole number",
     "float": "a number",
     "string": "a text",
@@ -26,6 +27,8 @@ _WORDS = {
     "missing": "a longer list",
     "too_long": "a shorter list",
 }
+
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 @dataclass_transform(frozen_default=True)
@@ -40,7 +43,7 @@ def settings(flags: Collection[str] | None = None) -> Callable[[type[Settings]],
     """
 
     def decorate(cls: type[Settings]) -> type[Settings]:
-        made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))(cls)
+        made: Any = dataclass(frozen=True, config=_CONFIG)(cls)
         check: Callable[..., None] = made.__init__
         kinds = get_type_hints(cls)
 
@@ -54,6 +57,8 @@ def settings(flags: Collection[str] | None = None) -> Callable[[type[Settings]],
                 if isinstance(value, bool) != (kinds[setting] is bool):
                     allowed = "true or false" if kinds[setting] is bool else "something other than true or false"
                     raise UsageError(f"{name_of(setting)} {_plain(value)}: must be {allowed}")
+                if isinstance(value, list | tuple) and any(isinstance(entry, bool) for entry in value):
+                    raise UsageError(f"{name_of(setting)} {_plain(value)}: must hold no true or false")
             try:
                 check(self, **values)
             except ValidationError as error:

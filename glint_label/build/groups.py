@@ -64,8 +64,7 @@ def group_contents(
         bounds.append(len(names))
     if not names:
         raise InputError(
-            f"{plan.config.refs}: none of the {len(plan.names)} photos could be used; "
-            f"see {out / 'shards'}/*/failed.csv"
+            f"{plan.refs}: none of the {len(plan.names)} photos could be used; see {out / 'shards'}/*/failed.csv"
         )
     keys = DuplicateKeys(np.concatenate(vectors), np.concatenate(hashes))
     del vectors, hashes

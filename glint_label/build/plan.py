@@ -8,10 +8,18 @@ from glint_label.build.config import BuildConfig, settings_of
 from glint_label.duplicates.watched import Watched, watched_pictures
 from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
-from glint_label.listing import Listing, list_images
+from glint_label.listing import Listing, find_images
 from glint_label.manifest import Shard, cut_shards, digest_of
 from glint_label.names import from_text
-from glint_label.sources import Condition, Source, can_be_made, find_source_dir, load_source
+from glint_label.sources import (
+    Condition,
+    Source,
+    can_be_made,
+    find_source_dir,
+    how_to_get,
+    load_source,
+    source_places,
+)
 from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
 from glint_label.visibility import features_version
@@ -28,6 +36,7 @@ class Plan:
         source: Without the anchors held out.
         conditions: (distortion, level) of each label of a reference.
         left_out: Distortions of the source that cannot be made here.
+        refs: The references' root.
         listing: The references, and what is passed over among them.
         names: Of the references that are labelled, sorted.
         shards: The references, cut.
@@ -41,6 +50,7 @@ class Plan:
     source: Source
     conditions: list[Condition]
     left_out: tuple[str, ...]
+    refs: Path
     listing: Listing
     names: list[str]
     shards: list[Shard]
@@ -53,11 +63,6 @@ class Plan:
     def digest(self) -> str:
         """Hash of everything that determines the output's bytes."""
         return digest_of(self.settings)
-
-    @property
-    def refs(self) -> Path:
-        """The references' root, absolute."""
-        return self.config.refs.resolve()
 
     @property
     def uses_features(self) -> bool:
@@ -73,8 +78,9 @@ class Plan:
                 f"({len(self.source.anchors)} anchors, embedder {self.embedder.name})"
             )
         return (
-            f"Labels from the packaged model of {self.config.source}'s ratings (embedder {self.embedder.name}): the "
-            "dataset itself is not on this machine. With it, CLIP and other transfers can be used and anchors held out"
+            f"Labels from the packaged model of {self.config.source}'s ratings (embedder {self.embedder.name}): "
+            f"the dataset is not on this machine. With it (`glint-label fetch {self.config.source}`), CLIP and other "
+            "transfers can be used and anchors held out"
         )
 
 
@@ -98,10 +104,11 @@ def make_plan(config: BuildConfig) -> Plan:
     if config.exclude_anchors:
         source = source.without_anchors(config.exclude_anchors)
     conditions, left_out = makeable_conditions(source) if packaged is None else (packaged.conditions, ())
-    refs = config.refs.resolve()
-    if config.out.resolve().is_relative_to(refs):
-        raise UsageError(f"--out {config.out} lies inside --refs {config.refs}: its images would be taken for photos")
-    listing = list_images(refs)
+    places = (config.refs,) if isinstance(config.refs, Path) else config.refs
+    for place in places:
+        if place.is_dir() and config.out.resolve().is_relative_to(place.resolve()):
+            raise UsageError(f"--out {config.out} lies inside --refs {place}: its images would be taken for photos")
+    refs, listing = find_images(places)
     names = listing.names[: config.limit]
     paths = [refs / from_text(name) for name in names]
     anchors = list(source.anchors.values()) if packaged is None else []
@@ -124,24 +131,36 @@ def make_plan(config: BuildConfig) -> Plan:
         features=features_version() if make_transfer(config.transfer, config.k).uses_features else None,
     )
     shards = cut_shards(names, paths)
-    return Plan(config, source, conditions, left_out, listing, names, shards, embedder, settings, watched, packaged)
+    return Plan(
+        config, source, conditions, left_out, refs, listing, names, shards, embedder, settings, watched, packaged
+    )
 
 
 def _packaged_model(config: BuildConfig) -> PackagedModel | None:
     """Take the packaged label model, where it can do what was asked and the dataset is not there.
 
     Raises:
-        SourceError: It could not leave out what was asked to be left out.
+        SourceError: It cannot do what was asked.
     """
     asked = config.source_dir == packaged_path()
     there = config.source_dir is not None or find_source_dir(config.source) is not None
-    fits = config.source == SOURCE and config.embedder in (None, EMBEDDER)
-    if (there and not asked) or not fits or config.transfer not in TRANSFERS:
+    if config.source != SOURCE or (there and not asked):
         return None
+    missing = f"{SOURCE} was not found (tried {', '.join(map(str, source_places(SOURCE)))})"
+    if config.embedder not in (None, EMBEDDER):
+        raise SourceError(
+            f"{missing}, and the packaged label model knows no --embedder but {EMBEDDER}; "
+            f"leave --embedder out, {how_to_get(SOURCE)}"
+        )
+    if config.transfer not in TRANSFERS:
+        raise SourceError(
+            f"{missing}, and the packaged label model knows no --transfer but {' and '.join(TRANSFERS)}; "
+            f"use one of these, {how_to_get(SOURCE)}"
+        )
     if config.exclude_anchors:
         raise SourceError(
-            f"--exclude-anchors needs the ratings of {config.source}, which are not here (the packaged label model "
-            "has learnt from all its anchors); pass the dataset with --source-dir"
+            f"--exclude-anchors needs the ratings of {SOURCE}, which are not here (the packaged label model "
+            f"has learnt from all its anchors); {how_to_get(SOURCE)}"
         )
     return read_model(packaged_path())
 

@@ -1,6 +1,6 @@
-"""Content vectors of photos: embedders by name (clip, resnet101, statistics, hybrid, file:PATH), embedded photos."""
+"""Content vectors of photos: embedders by name (EMBEDDERS lists them), embedded photos."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from glint_label.embed.clip import DEFAULT_MODEL, ClipEmbedder
@@ -30,7 +30,7 @@ __all__ = [
     "write_embedded",
 ]
 
-EMBEDDERS = ("clip", "resnet101", "statistics", "hybrid", "file:PATH")
+EMBEDDERS = ("clip", "resnet101", "efficientnet", "statistics", "packaged", "hybrid", "file:PATH")
 
 
 def check_embedder_name(name: str) -> str:
@@ -53,7 +53,7 @@ def make_embedder(
     resnet_weights: Path | None = None,
     device: str = "auto",
 ) -> Embedder:
-    """Make an embedder, its weights loaded.
+    """Make an embedder, its weights loaded or known to be there.
 
     Args:
         name: One of EMBEDDERS.
@@ -65,24 +65,27 @@ def make_embedder(
 
     Raises:
         UsageError: Unknown name, model or device.
-        WeightsError: Weights that are not cached and cannot be downloaded.
+        WeightsError: Weights that are not cached and cannot be downloaded, or a package with weights that is missing.
         InputError: A vector file that does not fit.
     """
+    from glint_label.embed.efficientnet import EfficientNetEmbedder
     from glint_label.embed.file import FileEmbedder
-    from glint_label.embed.hybrid import HybridEmbedder
+    from glint_label.embed.mixed import MIXTURES, MixedEmbedder
     from glint_label.embed.resnet import ResNetEmbedder
     from glint_label.embed.statistics import StatisticsEmbedder
 
     check_embedder_name(name)
-    if name == "statistics":
-        return StatisticsEmbedder()
     if name.startswith("file:"):
         return FileEmbedder(Path(name.removeprefix("file:")), photos)
-    device = resolve_device(device)
-    if name == "resnet101":
-        return ResNetEmbedder(resnet_weights, device)
-    clip = ClipEmbedder(clip_model, clip_weights, device)
-    return clip if name == "clip" else HybridEmbedder(StatisticsEmbedder(), clip)
+    makers: dict[str, Callable[[], Embedder]] = {
+        "clip": lambda: ClipEmbedder(clip_model, clip_weights, resolve_device(device)),
+        "resnet101": lambda: ResNetEmbedder(resnet_weights, resolve_device(device)),
+        "efficientnet": EfficientNetEmbedder,
+        "statistics": StatisticsEmbedder,
+    }
+    if name in MIXTURES:
+        return MixedEmbedder(name, [makers[part]() for part in MIXTURES[name].shares])
+    return makers[name]()
 
 
 def resolve_device(device: str) -> str:

@@ -71,6 +71,20 @@ def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:
     return unit
 
 
+def centred_rows(vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract the anchors' mean from each row, then scale it to length 1."""
+    return unit_rows(vectors - anchors.mean(axis=0))
+
+
+def stack_rows(inputs: Sequence[NDArray[np.float32] | None], dimensions: int) -> NDArray[np.float32]:
+    """Stack vectors that the workers made; a missing one becomes a row of zeros."""
+    rows = np.zeros((len(inputs), dimensions), dtype=np.float32)
+    for row, numbers in zip(rows, inputs, strict=True):
+        if numbers is not None:
+            row[:] = numbers
+    return rows
+
+
 def check_finite(vectors: NDArray[np.float32], paths: Sequence[Path]) -> None:
     """Refuse vectors that cannot be compared.
 

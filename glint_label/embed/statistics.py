@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-from glint_label.embed.embedder import unit_rows
+from glint_label.embed.embedder import stack_rows, unit_rows
 
 # Scales in pixels; each band is the difference of two successive blurs.
 SIGMAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -105,13 +105,9 @@ class StatisticsEmbedder:
     def __init__(self) -> None:
         self.preparation = StatisticsPreparation()
 
-    def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:
+    def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:  # noqa: ARG002 (made already)
         """Stack what the workers measured; a missing input gives a row of zeros."""
-        rows = np.zeros((len(paths), self.dimensions), dtype=np.float32)
-        for row, numbers in zip(rows, inputs, strict=True):
-            if numbers is not None:
-                row[:] = numbers
-        return rows
+        return stack_rows(inputs, self.dimensions)
 
     def normalise(self, vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardise each number on the anchors, then scale to unit length.

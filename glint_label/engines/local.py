@@ -31,6 +31,22 @@ def available_cores() -> int:
 
 
 @contextmanager
+def workers_start() -> Iterator[None]:
+    """Turn the system's refusal of what worker processes need into one line.
+
+    Raises:
+        WorkerError: /dev/shm, where their semaphores lie, is missing, read-only or full; or no process is granted.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WorkerError(
+            f"worker processes cannot be started here ({error.strerror or error}): they need a /dev/shm that can be "
+            "written to; mount one, or use --workers 0"
+        ) from error
+
+
+@contextmanager
 def run_tasks(
     task: Callable[[Item], Result],
     items: Iterable[Item],
@@ -57,7 +73,7 @@ def run_tasks(
         size: By how much an item and its result move it on.
 
     Raises:
-        WorkerError: A worker died, most likely for want of memory.
+        WorkerError: A worker died, most likely for want of memory, or none can be started here.
     """
     with closing(progress(what, total, done)) as bar, closing(_run(task, items, workers)) as results:
         yield _count(results, bar, size)
@@ -80,14 +96,15 @@ def _run(
         return
     source = iter(items)
     strangers = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(task,)
-    )
+    with workers_start():
+        pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(task,)
+        )
     running: dict[Future[Result], Item] = {}
     try:
         while True:
             for item in islice(source, workers + 1 - len(running)):
-                with _signals_held():
+                with workers_start(), _signals_held():
                     running[pool.submit(_run_task, item)] = item
             if not running:
                 break

@@ -15,17 +15,20 @@ from glint_label.sources.source import Condition, Source
 from glint_label.sources.tid2013 import load_tid2013
 
 __all__ = [
+    "FETCHED",
     "SOURCES",
     "Condition",
     "Source",
     "can_be_made",
     "find_source_dir",
+    "how_to_get",
     "load_source",
     "require_source_dir",
     "source_places",
 ]
 
 SOURCES = ("kadid10k", "tid2013", "custom")
+FETCHED = ("kadid10k", "tid2013")  # those that `glint-label fetch` downloads
 
 
 def check_source_name(name: str) -> None:
@@ -91,9 +94,15 @@ def find_source_dir(name: str) -> Path | None:
     found = next((place for place in places if place.is_dir()), None)
     if found is None and os.environ.get("GLINT_DATA"):
         raise SourceError(
-            f"{places[1]}: no such folder, though $GLINT_DATA is set; correct it, unset it, or pass --source-dir"
+            f"{places[1]}: no such folder, though $GLINT_DATA is set; correct or unset it, {how_to_get(name)}"
         )
     return found
+
+
+def how_to_get(name: str) -> str:
+    """Say what to do where a source is not on this machine."""
+    fetch = f"download it with `glint-label fetch {name}`, or " if name in FETCHED else ""
+    return f"{fetch}pass its folder with --source-dir"
 
 
 def require_source_dir(name: str) -> Path:
@@ -105,5 +114,5 @@ def require_source_dir(name: str) -> Path:
     found = find_source_dir(name)
     if found is None:
         tried = ", ".join(str(place) for place in source_places(name))
-        raise SourceError(f"{name} was not found (tried {tried}); pass its folder with --source-dir")
+        raise SourceError(f"{name} was not found (tried {tried}); {how_to_get(name)}")
     return found

@@ -13,6 +13,7 @@ import pandas as pd
 from glint_label.errors import SourceError
 from glint_label.sources.source import Source, check_ratings, find_anchors
 from glint_label.sources.tables import read_table, to_numbers
+from glint_label.texts import read_text
 
 
 def load_custom(
@@ -47,7 +48,6 @@ def load_custom(
     low, high = (float(bound) for bound in mos_range or (ratings["mos"].min(), ratings["mos"].max()))
     check_ratings(ratings, label_file, (low, high))
     anchors, missing = find_anchors("custom", _anchor_files(ratings, root, label_file), allow_missing_anchors)
-    note = root / "NOTE.txt"
     return Source(
         name="custom",
         root=root,
@@ -57,8 +57,15 @@ def load_custom(
         distortions=tuple(dict.fromkeys(ratings["distortion"])),
         label_file=label_file,
         missing_anchors=missing,
-        note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
+        note=_read_note(root / "NOTE.txt"),
     )
+
+
+def _read_note(path: Path) -> str:
+    try:
+        return read_text(path).strip() if path.is_file() else ""
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be read ({error})") from error
 
 
 def _anchor_files(ratings: pd.DataFrame, root: Path, label_file: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
+from glint_label.texts import SEPARATORS, is_running, read_text
 
 Lines = dict[int, list[str]]  # line number -> cells
 
@@ -19,7 +20,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
     Cells are separated by commas, semicolons (Excel's, where decimals have a comma) or tabs.
 
     Args:
-        path: UTF-8, with or without a byte order mark.
+        path: In one of the encodings of `read_text`.
         columns: Headings wanted.
         optional: Headings that may be absent.
 
@@ -30,7 +31,7 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ())
         raise SourceError(f"{path}: no such file; --source-dir must be the folder that holds it")
     lines: Lines = {}
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text(path)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, columns), strict=True)
         for cells in reader:
             lines[reader.line_num] = [cell.strip() for cell in cells]
@@ -61,6 +62,8 @@ def table_of(lines: Lines, columns: Sequence[str], path: Path, optional: Sequenc
     if header is None:
         raise SourceError(f"{path}: is empty; it must have a line that names {', '.join(columns)}")
     headings = lines[header]
+    if _lacks_heading([cells for line, cells in lines.items() if line > header], len(headings)):
+        headings = ["", *headings]
     places = {name: place for name in (*columns, *optional) if (place := _place(headings, name)) is not None}
     absent = [column for column in columns if column not in places]
     if absent:
@@ -105,10 +108,16 @@ def _separator(text: str, columns: Sequence[str]) -> str:
     """Find what separates the headings wanted; a comma if no line has them all."""
     wanted = {column.lower() for column in columns}
     for line in text.splitlines():
-        for separator in ",;\t":
+        for separator in SEPARATORS:
             if wanted <= _lower(cell.strip().strip('"') for cell in line.split(separator)):
                 return separator
     return ","
+
+
+def _lacks_heading(rows: Sequence[list[str]], headings: int) -> bool:
+    """Tell whether every row begins with its number and the line of headings does not speak of it, as R writes it."""
+    longer = all(len(row) == headings + 1 for row in rows) and any(row[-1] for row in rows)
+    return longer and is_running([row[0] for row in rows])
 
 
 def _lower(cells: Iterable[str]) -> set[str]:

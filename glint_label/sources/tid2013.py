@@ -14,6 +14,7 @@ from glint_label.errors import SourceError
 from glint_label.sources.folder import find_labels
 from glint_label.sources.source import Source, check_complete, check_ratings, find_anchors
 from glint_label.sources.tables import to_numbers
+from glint_label.texts import read_text
 
 ANCHORS = tuple(f"I{number:02d}" for number in range(1, 26))
 LEVELS = (1, 2, 3, 4, 5)
@@ -104,6 +105,9 @@ def load_tid2013(root: Path, *, allow_missing_anchors: bool = False, keep_unanch
 def _read_lines(path: Path) -> "pd.Series[str]":
     if not path.is_file():
         raise SourceError(f"{path}: no such file; --source-dir must be the folder that holds it")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be read ({error}); download it again") from error
     series = pd.Series(lines, index=np.arange(1, len(lines) + 1)).str.strip()
     return series[series != ""]

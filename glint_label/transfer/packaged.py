@@ -25,7 +25,7 @@ from glint_label.sources.source import Condition
 from glint_label.transfer.gp import GaussianProcess, LabelModel
 
 SOURCE: Final = "kadid10k"
-EMBEDDER: Final = "statistics"
+EMBEDDER: Final = "packaged"
 TRANSFERS = ("gp", "gp-content")
 _NOTE = "The labels come from the packaged model of human ratings; the ratings themselves were not on this machine."
 
@@ -88,7 +88,9 @@ def write_model(path: Path, anchors: EmbeddedPhotos, models: Mapping[str, LabelM
         "sizes": anchors.sizes[:, 2:],
     }
     for name, model in models.items():
-        tensors |= {f"{name}.{key}": array for key, array in model.arrays.items() if array.size}
+        tensors["anchors"] = model.arrays["anchors"]  # the same of each
+        own = {key: array for key, array in model.arrays.items() if array.size and key != "anchors"}
+        tensors |= {f"{name}.{key}": array for key, array in own.items()}
     text = {
         "names": list(anchors.names),
         "sha256": list(anchors.sha256),
@@ -123,7 +125,7 @@ def read_model(path: Path) -> PackagedModel:
                 conditions,
                 float(width),
                 {
-                    key: tensors.get(f"{name}.{key}", np.zeros(shape, dtype=np.float32))
+                    key: tensors.get("anchors" if key == "anchors" else f"{name}.{key}", np.zeros(shape, np.float32))
                     for key, shape in text["shapes"][name].items()
                 },
             )

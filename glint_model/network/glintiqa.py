@@ -194,7 +194,7 @@ class GlintIQA(nn.Module):
 
         Args:
             config: What it is made of.
-            vit: Weights of the ViT: `hub`, `random`, or a file of safetensors or torch tensors.
+            vit: Weights of the ViT: `hub`, `packaged`, `random`, or a file of safetensors or torch tensors.
             cnn: Weights of the CNN, likewise.
 
         Returns:

@@ -43,7 +43,7 @@ class TrainConfig:
     Attributes:
         preset: Where the settings started from; it names the run.
         network: What the network is made of.
-        vit_weights: What the ViT starts from: `hub`, `random` or a file.
+        vit_weights: What the ViT starts from: `hub`, `packaged`, `random` or a file.
         cnn_weights: The CNN, likewise.
         steps: Length of the run in steps of the optimiser; None: `epochs` counts.
         epochs: Length in passes over the training images.
@@ -183,6 +183,23 @@ PRESETS = {
         **_RANDOM,
     ),
     "default": _DEFAULT,
+    # Needs no download, and half an hour on a laptop is worth while.
+    "lite": replace(
+        _DEFAULT,
+        preset="lite",
+        network=GlintConfig.lite(),
+        vit_weights="random",
+        cnn_weights="packaged",
+        steps=2400,
+        batch_size=16,
+        crops=2,
+        lr=5e-4,
+        ema=0.99,
+        val_every=250,
+        val_images=256,
+        val_crops=1,
+        checkpoint_every=100,
+    ),
     "default-tiny": replace(
         _DEFAULT,
         preset="default-tiny",

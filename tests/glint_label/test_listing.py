@@ -11,7 +11,7 @@ from PIL import Image
 from glint_label.errors import ImageError, InputError
 from glint_label.files import sha256_of
 from glint_label.images import CAN_READ_HEIF, read_photo
-from glint_label.listing import list_all_images, list_images
+from glint_label.listing import find_images, list_all_images, list_images
 from tests.conftest import make_photo, save_photos
 from tests.glint_cli.test_commands import run
 
@@ -192,3 +192,57 @@ def test_a_build_goes_past_pipes_and_devices(refs, rated, tmp_path):
     (refs / "device.png").symlink_to("/dev/zero")
     options = ["--refs", refs, "--source-dir", rated, "--out", tmp_path / "out", "--k", "1", *OPTIONS]
     assert "2 photos could not be used (2 unreadable)" in run("build", *options).stdout
+
+
+def test_photos_are_named_by_files_folders_and_lists(mixed, tmp_path):
+    one, other = mixed / "a.png", tmp_path / "elsewhere" / "d.png"
+    assert find_images([mixed])[0] == mixed
+    assert find_images([mixed])[1] == list_images(mixed)
+    root, listing = find_images([one])
+    assert (root, listing.names) == (mixed, ["a.png"])
+    root, listing = find_images([one, mixed / "sub", other, one])
+    assert (root, listing.names) == (
+        tmp_path,
+        ["elsewhere/d.png", "mixed/a.png", "mixed/sub/b.jpg", "mixed/sub/c.jfif"],
+    )
+    assert listing.passed_over == "1 file passed over (1 hidden), 1 folder passed over (1 linked)"
+    chosen = tmp_path / "chosen.txt"
+    chosen.write_bytes(f"mixed/a.png\r\n\r\n{other}\r\n".encode("utf-16"))
+    root, listing = find_images([chosen])
+    assert (root, listing.names) == (tmp_path, ["elsewhere/d.png", "mixed/a.png"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "chosen.txt: the list names no image; write one path a line"),
+        (b"mixed/a.png\nmixed/z.png\n", "z.png: no such file; correct the list"),
+        (b"mixed/notes.txt\n", "notes.txt: not an image"),
+        (b"PK\3\4\0\0\0", "chosen.txt: neither an image .* nor a text list of images"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_one_line(mixed, tmp_path, content, words):
+    (tmp_path / "chosen.txt").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        find_images([tmp_path / "chosen.txt"])
+
+
+def test_a_place_that_is_missing_is_an_error_beside_others(mixed, tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        find_images([mixed, tmp_path / "nowhere"])
+
+
+def test_builds_of_several_places_go_on_and_render(mixed, rated, tmp_path):
+    out = tmp_path / "out"
+    command = ["build", "--refs", mixed / "a.png", "--refs", tmp_path / "elsewhere", "--source-dir", rated]
+    command += ["--out", out, "--k", "2", *OPTIONS]
+    assert "rows for 2 photos" in run(*command).stdout
+    assert json.loads((out / "run.json").read_text())["refs"] == str(tmp_path)
+    assert "1 shards, 1 of them finished before" in run(*command).stdout
+    assert run("render", out, "--levels", "1").exit_code == 0
+    settings = tmp_path / "build.yaml"
+    settings.write_text(f"refs: [{mixed / 'a.png'}, {tmp_path / 'elsewhere'}]\n")
+    again = [part for part in command if part not in ("--refs", mixed / "a.png", tmp_path / "elsewhere")]
+    assert "finished before" in run(*again, "--config", settings).stdout
+    inside = [tmp_path / "elsewhere" / "out" if part == out else part for part in command]
+    assert "lies inside --refs" in run(*inside, code=2).stderr

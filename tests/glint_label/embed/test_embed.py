@@ -233,7 +233,10 @@ def test_no_weights_and_no_network_is_one_line_that_helps(tmp_path, refs, rated,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"name": "vgg"}, "unknown embedder 'vgg'; known are clip, resnet101, statistics, hybrid, file:PATH"),
+        (
+            {"name": "vgg"},
+            "unknown embedder 'vgg'; known are clip, resnet101, efficientnet, statistics, packaged, hybrid",
+        ),
         ({"name": "clip", "clip_model": "ViT-Z:openai"}, "knows no architecture 'ViT-Z'"),
         ({"name": "clip", "clip_model": "ViT-B-32:mine"}, "has no weights tag 'mine'; known are .*openai"),
         ({"name": "clip", "device": "cuda:77"}, "--device cuda:77: not usable here"),

@@ -130,10 +130,40 @@ def test_a_table_with_faults_is_refused_with_its_line(lines, words, tmp_path):
         load_dataset(str(tmp_path / "mine.csv"))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_table_in_another_encoding_is_refused_with_what_to_do(encoding, tmp_path):
-    (tmp_path / "mine.csv").write_bytes("file_name,mos\nä.png,1\n".encode(encoding))
-    with pytest.raises(SourceError, match=r"mine\.csv: not a readable CSV .*; save it as CSV in UTF-8"):
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["file_name,mos", "ä.png,1", "–.png,2.5"],
+        ["file_name,mos,", "ä.png,1,", "–.png,2.5,"],
+        [",file_name,mos", "0,ä.png,1", "1,–.png,2.5"],
+        ["Unnamed: 0,file_name,mos", "0,ä.png,1", "1,–.png,2.5"],
+        ["file_name,mos", "1,ä.png,1", "2,–.png,2.5"],
+        ["file_name;mos;", "ä.png;1;", "–.png;2,5;"],
+        [";file_name;mos", "1;ä.png;1", "2;–.png;2,5"],
+        ["file_name\tmos", "ä.png\t1", "–.png\t2,5"],
+    ],
+    ids=["plain", "trailing", "pandas", "saved twice", "R", "semicolons", "index", "tabs"],
+)
+def test_a_table_is_read_as_programs_write_it(lines, encoding, tmp_path):
+    if encoding == "latin-1":
+        lines = [line.replace("–", "ø") for line in lines]
+    names = ["ä.png", "ø.png" if encoding == "latin-1" else "–.png"]
+    (tmp_path / "mine.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    images = load_dataset(str(tmp_path / "mine.csv")).images
+    assert images["file_name"].tolist() == names
+    assert images["mos"].tolist() == [1, 2.5]
+
+
+def test_numbers_for_names_and_commas_at_the_end_are_no_column_of_numbers(tmp_path):
+    save_lines(tmp_path / "mine.csv", ["file_name,mos", "1,4,", "2,3,"])
+    assert load_dataset(str(tmp_path / "mine.csv")).images["file_name"].tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("content", [b"file_name,mos\n\x81\xff.png,1\n", b"file_name,mos\n\0a.png,1\n", b"PK\3\4\0\0"])
+def test_what_is_no_text_is_refused_with_what_to_do(content, tmp_path):
+    (tmp_path / "mine.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=r"mine\.csv: not a readable CSV \(not .*; save it as CSV in UTF-8"):
         load_dataset(str(tmp_path / "mine.csv"))
 
 

@@ -90,6 +90,18 @@ def test_without_a_network_the_file_that_is_wanted_is_named(offline):
     assert "\n" not in message
 
 
+def test_packaged_weights_need_no_hub(offline):
+    model, origins = GlintIQA.start(GlintConfig.lite(), vit="random", cnn="packaged")
+    assert origins["cnn_weights"].startswith("efficientnet-lite0-57934424.pth sha256 579344248a93")
+    assert sum(one.numel() for one in model.parameters()) < 8e6
+    photo = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps = model.local_features.cnn.eval().forward_intermediates(2 * photo - 1, intermediates_only=True)
+    assert float(maps[0].abs().mean()) > 0.1  # weights and statistics are there
+    with pytest.raises(WeightsError, match=r"resnet10t\.c3_in1k: only tf_efficientnet_lite0 has packaged weights"):
+        GlintIQA.start(CONFIG, vit="random", cnn="packaged")
+
+
 def test_a_width_of_ones_own_has_no_weights_on_the_hub():
     with pytest.raises(UsageError, match="vit_width 48: the hub has no weights of that width; use 'random'"):
         GlintIQA.start(CONFIG, cnn="random")

