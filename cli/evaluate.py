@@ -1,6 +1,5 @@
 """`glint-label evaluate`."""
 
-import json
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from glint_cli.options import FILE, NameList, config_option, device_option, json
 from glint_cli.progress import show_progress
 from glint_cli.scoring import crops_option, open_scorer
 from glint_cli.text import count, table, to_json
-from glint_label.files import make_folder, write_atomic
+from glint_label.files import format_json, make_folder, write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def evaluate(
 
         title = f"{checkpoint.name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
         write_atomic(out / "scores.csv", format_csv(_SCORES, scored[list(_SCORES)].itertuples(index=False)))
-        write_atomic(out / "metrics.json", json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(out / "metrics.json", format_json(figures))
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()
     if as_json:

@@ -33,6 +33,8 @@ SUFFIXES = (
 )
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(("AVIF",) if CAN_READ_AVIF else ()))
 MIN_SIDE = 64
+# Pixels a side that files hold; distorted as a JPEG, no photo of a build can be larger.
+MAX_SIDES = {".webp": 16_383, ".jpg": 65_500}
 # Pillow's own limit against decompression bombs, 89 megapixels; written out so that a new Pillow cannot move it.
 MAX_PIXELS = 89_478_485
 # The largest honest file of that many pixels: 16-bit RGBA without compression, and room for metadata.
@@ -74,13 +76,14 @@ class Photo:
     warning: str = ""
 
 
-def read_photo(path: Path, sha256: str = "", size: Size = None) -> Photo:
+def read_photo(path: Path, sha256: str = "", size: Size = None, longest: int | None = None) -> Photo:
     """Open, check and decode one image file, and bring it to size.
 
     Args:
         path: The file.
         sha256: Of the file's bytes as they were labelled; empty to take whatever is there.
         size: See `bring_to_size`.
+        longest: Most pixels a side that it may have then; None for any.
 
     Raises:
         ImageError: With `reason` one of unreadable, empty, not_an_image, truncated, too_large, too_small,
@@ -101,7 +104,13 @@ def read_photo(path: Path, sha256: str = "", size: Size = None) -> Photo:
     if sha256 and found != sha256:
         raise ImageError("changed", f"{name}: is not the file that was labelled (its sha256 differs); restore it")
     pixels, warning = _decode(content, name)
-    return Photo(bring_to_size(pixels, size), found, (pixels.shape[1], pixels.shape[0]), warning)
+    brought = bring_to_size(pixels, size)
+    if longest is not None and max(brought.shape) > longest:
+        of = f"{brought.shape[1]} x {brought.shape[0]}"
+        raise ImageError(
+            "too_large", f"{name}: {of}, the files that are made of it hold {longest:,} px a side at most"
+        )
+    return Photo(brought, found, (pixels.shape[1], pixels.shape[0]), warning)
 
 
 def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
@@ -289,6 +298,10 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str) -> bytes:
 
     Both at their fastest setting: three times as fast as the default for files a tenth larger.
     """
+    if max(pixels.shape) > MAX_SIDES.get(suffix, max(pixels.shape)):
+        raise InputError(
+            f"{pixels.shape[1]} x {pixels.shape[0]}: a {suffix} file holds {MAX_SIDES[suffix]:,} px a side"
+        )
     buffer = io.BytesIO()
     image = Image.fromarray(pixels)
     if suffix == ".png":

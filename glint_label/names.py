@@ -2,7 +2,9 @@
 
 import os
 import re
-from pathlib import PurePath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 
 from glint_label.errors import InputError
 
@@ -31,3 +33,19 @@ def from_text(text: str) -> str:
     if as_text(path) != text:
         raise InputError(f"{as_text(text)}: no name of a file as it stands in a table; a backslash there is \\x5c")
     return path
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[Path]:
+    """Name a file in UTF-8 while the block lasts, for libraries that open no other name.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield Path(f"/dev/fd/{file.fileno()}")
+    else:
+        yield path

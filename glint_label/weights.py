@@ -12,6 +12,7 @@ from urllib.request import getproxies
 
 from glint_label.errors import WeightsError
 from glint_label.files import sha256_of
+from glint_label.names import plain_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -124,7 +125,8 @@ def read_tensors(path: Path, name: str) -> dict[str, "Tensor"]:
         raise WeightsError(f"{path}: no such file; pass a .safetensors, .pt or .bin file with the weights of {name}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            with plain_name(path) as plain:
+                return load_file(plain)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the age of the format
             content: Any = torch.load(path, map_location="cpu", weights_only=True)

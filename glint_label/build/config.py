@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.errors import UsageError
-from glint_label.images import MIN_SIDE
+from glint_label.images import MAX_SIDES, MIN_SIDE
 from glint_label.settings import settings
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class BuildConfig:
     max_failures: Annotated[int, Field(ge=0)] | None = None
     workers: Annotated[int, Field(ge=0)] = 1
     device: str = "auto"
+
+    @property
+    def longest_side(self) -> int:
+        """Most pixels a side that a photo may have once it is brought to size: all files made of it must hold it."""
+        return MAX_SIDES[".webp" if self.images == "webp" else ".jpg"]
 
     @property
     def suffix(self) -> str:

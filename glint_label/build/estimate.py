@@ -36,7 +36,7 @@ def estimate(plan: Plan) -> dict[str, Any]:
     started = time.perf_counter()
     for path in picked:
         try:
-            photo = read_photo(path, size=config.size)
+            photo = read_photo(path, size=config.size, longest=config.longest_side)
         except ImageError:
             continue
         photos.append(photo)

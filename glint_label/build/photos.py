@@ -79,7 +79,7 @@ class MeasurePhotos(Stage):
         ]
         total = len(plan.names)
         decoded: dict[int, dict[str, DecodedPhoto]] = {}
-        task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size)
+        task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size, plan.config.longest_side)
         done = total - len(tasks)
         with run_tasks(task, tasks, plan.config.workers, self._progress, "references", total, done) as results:
             for item, photo in results:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from glint_label.distortions.palette import Bytes
 from glint_label.distortions.prepared import Prepared
+from glint_label.errors import InputError
+from glint_label.images import MAX_SIDES
 
 
 def jpeg2000(images: Prepared, ratio: float) -> Tensor:
@@ -26,7 +28,14 @@ def jpeg2000(images: Prepared, ratio: float) -> Tensor:
 
 
 def jpeg(images: Prepared, quality: float) -> Tensor:
-    """Compress with libjpeg's `quality`, chroma halved in both directions."""
+    """Compress with libjpeg's `quality`, chroma halved in both directions.
+
+    Raises:
+        InputError: The images are larger than a JPEG can be.
+    """
+    longest = max(images.bytes[0].shape)
+    if longest > MAX_SIDES[".jpg"]:
+        raise InputError(f"an image of {longest:,} px a side: JPEG holds {MAX_SIDES['.jpg']:,}; make it smaller")
     options = {"quality": int(quality), "subsampling": "4:2:0"}
     return images.from_bytes([np.array(JpegImageFile(_save(i, "JPEG", options))) for i in images.bytes])
 

@@ -25,22 +25,25 @@ def dither(image: Bytes, palette: Integers) -> Bytes:
     colors = palette[nearest_entries(palette)].reshape(-1, 3).astype(np.int32)  # by cell
     cells = np.array([CELLS * CELLS, CELLS, 1], np.int32)
     shares = _error_shares()
-    # Each pixel of a line by its column; a column and three lines more take the shares that leave the image.
-    lines = np.zeros((height + 2 * width + 1, width + 1, 3), np.int32)
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    lines[rows + 2 * columns, columns] = image
+    # Errors that wait for the pixels of this line and three more, by column; one more takes what leaves the image.
+    errors = np.zeros((4, width + 1, 3), np.int32)
+    # A line's pixels stand at equal distances in memory: one column on is two rows up.
+    pixels, drawn = image.reshape(-1, 3), np.empty((height * width, 3), np.uint8)
     for line in range(height + 2 * width - 2):
         start, stop = max(0, (line - height + 2) // 2), min(width, line // 2 + 1)
-        value = np.minimum(np.maximum(lines[line, start:stop], 0), 255)
+        here, below, next_column, slanted = (errors[(line + ahead) % 4] for ahead in range(4))
+        last = line * width - (stop - 1) * (2 * width - 1)
+        places = slice(last, last + (stop - start) * (2 * width - 1), 2 * width - 1)  # from right to left
+        value = np.minimum(np.maximum(here[start:stop] + pixels[places][::-1], 0), 255)
         color = colors.take((value >> 3).dot(cells), axis=0)
         down, up, level, slant = shares.take(value - color + 255, axis=1)
-        lines[line, start:stop] = color
-        lines[line + 1, start:stop] += down
-        lines[line + 1, start + 1 : stop + 1] += up
-        lines[line + 2, start + 1 : stop + 1] += level
-        lines[line + 3, start + 1 : stop + 1] += slant
-    drawn: Bytes = lines[rows + 2 * columns, columns].astype(np.uint8)
-    return drawn
+        drawn[places] = color[::-1]
+        here[max(0, start - 2) : stop + 2] = 0
+        below[start:stop] += down
+        below[start + 1 : stop + 1] += up
+        next_column[start + 1 : stop + 1] += level
+        slanted[start + 1 : stop + 1] += slant
+    return drawn.reshape(image.shape)
 
 
 def nearest_entries(palette: Integers) -> Integers:

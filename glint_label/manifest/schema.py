@@ -59,7 +59,7 @@ FAILED_COLUMNS = {
     "reason": (
         "string",
         "",
-        "unreadable, empty, not_an_image, truncated, too_large, too_small, animated, unsupported, changed",
+        "unreadable, empty, not_an_image, truncated, too_large, too_small, animated, unsupported, memory, changed",
     ),
     "message": ("string", "", "what was found"),
 }

@@ -36,16 +36,18 @@ class DecodePhotos:
         preparation: The embedder's.
         conditions: (distortion, level) pairs of the features.
         size: What photos are brought to; see `images.bring_to_size`.
+        longest: Most pixels a side that they may have then; None for any.
     """
 
     preparation: Preparation
     conditions: tuple[Condition, ...] = ()
     size: Size = None
+    longest: int | None = None
 
     def __call__(self, task: DecodeTask) -> DecodedPhoto:
         """Decode one photo; what is wrong with it is in `failure`."""
         try:
-            photo = read_photo(task.path, size=self.size)
+            photo = read_photo(task.path, size=self.size, longest=self.longest)
         except ImageError as error:
             return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
         features = None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from glint_label.errors import WeightsError
 from glint_label.files import write_atomic
+from glint_label.names import plain_name
 from glint_model.network.config import OF_TRAINING, GlintConfig
 
 # The header's one field: safetensors writes several in random order, and the same weights should make the same bytes.
@@ -57,7 +58,7 @@ def load_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with plain_name(path) as plain, safetensors.safe_open(plain, framework="pt") as file:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
     except (safetensors.SafetensorError, OSError) as error:

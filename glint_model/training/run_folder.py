@@ -23,7 +23,8 @@ import safetensors.torch
 from torch import Tensor
 
 from glint_label.errors import StateError
-from glint_label.files import RUN, check_kind, delete_own, remove_temporaries, sha256_of, write_atomic
+from glint_label.files import RUN, check_kind, delete_own, format_json, remove_temporaries, sha256_of, write_atomic
+from glint_label.names import plain_name
 from glint_label.settings import differences
 from glint_model.network.checkpoint import load_weights, save_state
 from glint_model.network.config import GlintConfig
@@ -119,7 +120,7 @@ class Run:
             "complete": result is not None,
             "result": result,
         }
-        write_atomic(self.out / "run.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(self.out / "run.json", format_json(content))
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the one before stays whole until this one is.
@@ -152,7 +153,7 @@ class Run:
         path, weights = self._state(name), self._weights(name)
         remedy = "start again with --no-resume, or train on from another checkpoint with `glint-label finetune`"
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
+            with plain_name(path) as plain, safetensors.safe_open(plain, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get(FIELD, "{}"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
         except (safetensors.SafetensorError, OSError, ValueError) as error:

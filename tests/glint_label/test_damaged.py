@@ -248,3 +248,22 @@ def test_whatever_a_decoder_raises_is_that_files_error(tmp_path, raised):
     finally:
         Image.OPEN["BMP"] = before
     assert caught.value.reason == ("memory" if isinstance(raised, MemoryError) else "truncated")
+
+
+@pytest.mark.skipif(not CAN_READ_AVIF, reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("said", [1, 6])
+@pytest.mark.parametrize("what", BROKEN_EXIF)
+def test_an_avif_is_turned_as_its_container_says_whatever_its_exif_holds(tmp_path, what, said):
+    exif = Image.Exif()
+    exif[MODEL], exif[ORIENTATION] = "camera" * 60, 6
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "AVIF", exif=exif)
+    content = buffer.getvalue()
+    place = max(content.rfind(b"II*\0"), content.rfind(b"MM\0*"))
+    block = BROKEN_EXIF[what].replace(TURNED[3], struct.pack("<HH", said, 0))
+    changed = content[:place] + block + content[place + len(block) :]
+    (tmp_path / "x.avif").write_bytes(content)
+    expected = read_photo(tmp_path / "x.avif").pixels
+    assert expected.shape == (96, 80, 3)
+    (tmp_path / "x.avif").write_bytes(changed)
+    np.testing.assert_array_equal(read_photo(tmp_path / "x.avif").pixels, expected)

@@ -1,12 +1,14 @@
 """Files of weights: whatever is in them, tensors come out or one line that names the file; nothing in them is run."""
 
+import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from glint_label.errors import WeightsError
@@ -89,3 +91,16 @@ def test_tensors_that_are_missing_or_of_another_shape_are_named(tmp_path):
         put_tensors(nn.Linear(4, 2), STATE, path, "linear")
     with pytest.raises(WeightsError, match="no such file"):
         read_tensors(tmp_path / "none.pt", "linear")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="needs a file system that takes any bytes")
+@pytest.mark.parametrize("name", [b"\xff.safetensors", b"w\xe9\n/x.safetensors", b"\xfe.pt"])
+def test_weights_are_read_under_any_name(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".pt":
+        torch.save({"a": torch.ones(2)}, tmp_path / "plain.pt")
+        (tmp_path / "plain.pt").rename(path)
+    else:
+        path.write_bytes(save({"a": torch.ones(2)}))
+    assert read_tensors(path, "x")["a"].tolist() == [1, 1]
