@@ -18,7 +18,15 @@ from glint_label.engines import available_cores
 from glint_label.files import sha256_of
 from glint_label.sources import load_source
 from glint_label.transfer import GaussianProcess, RatedAnchors, make_transfer
-from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, packaged_path, read_model, write_model
+from glint_label.transfer.packaged import (
+    CONTENT_RANK,
+    EMBEDDER,
+    SOURCE,
+    TRANSFERS,
+    packaged_path,
+    read_model,
+    write_model,
+)
 from glint_label.visibility import features_version
 
 COMPARED = ("top1", "knn", "cell-mean")  # in the audit, with the transfers that the package ships
@@ -43,11 +51,13 @@ def main() -> None:
     rated = RatedAnchors(vectors, scores, source.variances(conditions), conditions, measured.features)
     models = {}
     for name in TRANSFERS:
-        transfer = make_transfer(name, NEIGHBOURS)
+        transfer = make_transfer(name, NEIGHBOURS, CONTENT_RANK)
         transfer.fit(rated)
         assert isinstance(transfer, GaussianProcess)  # noqa: S101 (for the type checker: TRANSFERS holds no other)
         models[name] = transfer.model
-    audit = leave_one_out(source, measured, (*COMPARED, *TRANSFERS), k=NEIGHBOURS, workers=options.workers)
+    audit = leave_one_out(
+        source, measured, (*COMPARED, *TRANSFERS), k=NEIGHBOURS, content_rank=CONTENT_RANK, workers=options.workers
+    )
     facts = {
         "conditions": [list(condition) for condition in conditions],
         "mos_range": list(source.mos_range),

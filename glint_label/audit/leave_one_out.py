@@ -85,6 +85,7 @@ def leave_one_out(
     transfers: Sequence[str],
     *,
     k: int = 10,
+    content_rank: int | None = None,
     clip_weights: Path | None = None,
     workers: int = 0,
     progress: MakeProgress = no_progress,
@@ -96,6 +97,7 @@ def leave_one_out(
         embedders: Names as for `--embedder`, embedders, or anchors that have been measured.
         transfers: Names in TRANSFERS.
         k: Neighbours that knn averages.
+        content_rank: See make_transfer.
         clip_weights: Local weights for the embedder `clip`.
         workers: Processes; 0 for this one.
         progress: Makes the progress bars.
@@ -122,7 +124,7 @@ def leave_one_out(
         for name in transfers:
             blind = name in CONTENT_BLIND
             if not (blind and any(fold.transfer == name for fold in folds)):
-                folds.append(_LeaveOut("none" if blind else embedder.name, name, k, embedder, photos))
+                folds.append(_LeaveOut("none" if blind else embedder.name, name, k, content_rank, embedder, photos))
     conditions = anchors.conditions
     scores, variances = source.scores(conditions), source.variances(conditions)
     no_vectors = np.zeros((len(scores), 0), dtype=np.float32)
@@ -148,6 +150,7 @@ class _LeaveOut:
     embedder: str
     transfer: str
     k: int
+    content_rank: int | None
     space: Embedder
     photos: EmbeddedPhotos
 
@@ -158,7 +161,8 @@ class _LeaveOut:
         groups = find_near_duplicates(pictures, self.space.near_duplicate)
         for anchor, group in enumerate(groups):
             others = np.flatnonzero(groups != group)
-            yield _Item(index, anchor, self.transfer, self.k, others, self.space.normalise(raw, raw[others]))
+            vectors = self.space.normalise(raw, raw[others])
+            yield _Item(index, anchor, self.transfer, self.k, self.content_rank, others, vectors)
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ class _Item:
     anchor: int
     transfer: str
     k: int
+    content_rank: int | None
     others: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
@@ -187,7 +192,7 @@ class _Fold:
         """
         left_out = [item.anchor]
         rated = replace(self.ratings, vectors=item.vectors)
-        transfer = make_transfer(item.transfer, item.k)
+        transfer = make_transfer(item.transfer, item.k, item.content_rank)
         try:
             transfer.fit(rated.select(item.others))
         except SourceError:

@@ -1,7 +1,5 @@
 """Transfers by name: top1 (the paper's), knn, cell-mean, gp-content and gp."""
 
-from collections.abc import Callable
-
 from glint_label.errors import UsageError
 from glint_label.transfer.gp import GaussianProcess
 from glint_label.transfer.nearest import NearestMean
@@ -9,21 +7,16 @@ from glint_label.transfer.transfer import Labels, RatedAnchors, Transfer
 
 __all__ = ["TRANSFERS", "GaussianProcess", "Labels", "RatedAnchors", "Transfer", "make_transfer"]
 
-TRANSFERS: dict[str, Callable[[int], Transfer]] = {
-    "top1": lambda _: NearestMean(1),
-    "knn": NearestMean,
-    "cell-mean": lambda _: NearestMean(None),
-    "gp-content": lambda _: GaussianProcess(uses_features=False),
-    "gp": lambda _: GaussianProcess(uses_features=True),
-}
+TRANSFERS = ("top1", "knn", "cell-mean", "gp-content", "gp")
 
 
-def make_transfer(name: str, k: int) -> Transfer:
+def make_transfer(name: str, k: int, content_rank: int | None = None) -> Transfer:
     """Make a transfer by name, not yet fitted.
 
     Args:
         name: One of TRANSFERS.
         k: Number of neighbours, for knn.
+        content_rank: At most so many directions of content count, for gp and gp-content; see GaussianProcess.
 
     Raises:
         UsageError: Unknown name, or no neighbour asked for.
@@ -32,4 +25,6 @@ def make_transfer(name: str, k: int) -> Transfer:
         raise UsageError(f"unknown transfer {name!r}; known are {', '.join(TRANSFERS)}")
     if k < 1:
         raise UsageError(f"--k {k}: at least one neighbour is needed")
-    return TRANSFERS[name](k)
+    if name in ("gp", "gp-content"):
+        return GaussianProcess(uses_features=name == "gp", content_rank=content_rank)
+    return NearestMean({"top1": 1, "knn": k, "cell-mean": None}[name])

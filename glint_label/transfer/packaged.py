@@ -27,6 +27,7 @@ from glint_label.transfer.gp import GaussianProcess, LabelModel
 SOURCE: Final = "kadid10k"
 EMBEDDER: Final = "packaged"
 TRANSFERS = ("gp", "gp-content")
+CONTENT_RANK = 14  # with more of them, ratings could be read back to less than a quarter of a point
 _NOTE = "The labels come from the packaged model of human ratings; the ratings themselves were not on this machine."
 
 

@@ -42,7 +42,7 @@ def test_all_that_can_be_fetched_is_offered():
 
 
 def test_after_it_build_uses_the_real_ratings(fresh):
-    build = ["build", "--refs", "./pristine", "--source", "kadid10k", "--embedder", "statistics", "--dry-run"]
+    build = ["build", "--refs", "./pristine", "--source", "kadid10k", "--embedder", "packaged", "--dry-run"]
     assert "With it (`glint-label fetch kadid10k`), CLIP and" in run(*build).stdout
     assert "download it with `glint-label fetch kadid10k`" in run(*build, "--transfer", "knn", code=3).stderr
     with serve(zip_of(kadid10k_files(), below="kadid10k/")) as site:

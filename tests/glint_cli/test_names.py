@@ -102,7 +102,7 @@ def check_everything(folder: Path, names: list[bytes]) -> None:
     scored = score_files(list_inputs([refs]), lambda pixels: float(pixels.mean()))
     read_back = [
         list(csv.DictReader(io.StringIO(to_csv(scored).encode().decode(), newline=""))),
-        json.loads(to_json(scored).encode()),
+        json.loads(to_json(scored, plain=False).encode()),
     ]
     for found in read_back:
         assert {Path(from_text(row["file_name"])) for row in found} == {*paths, refs / "broken.png"}

@@ -57,13 +57,15 @@ class GaussianProcess:
 
     Args:
         uses_features: False for content alone.
+        content_rank: At most so many directions of content count: what ships must not hold the ratings themselves.
     """
 
     slow_to_fit = True
     model: LabelModel
 
-    def __init__(self, uses_features: bool) -> None:
+    def __init__(self, uses_features: bool, content_rank: int | None = None) -> None:
         self.uses_features = uses_features
+        self._content_rank = content_rank
 
     @classmethod
     def fitted(cls, model: LabelModel) -> "GaussianProcess":
@@ -76,14 +78,16 @@ class GaussianProcess:
         """Fit one process a distortion; see Transfer.fit."""
         features = anchors.features if self.uses_features else None
         with threadpool_limits(1):  # the same bits in every process
-            self.model = fit_model(anchors, features)
+            self.model = fit_model(anchors, features, self._content_rank)
 
     def label(self, vectors: NDArray[np.float32], features: NDArray[np.float16] | None = None) -> Labels:
         """Label references; see Transfer.label."""
         return self.model.label(vectors, features if self.model.uses_features else None)
 
 
-def fit_model(anchors: RatedAnchors, features: NDArray[np.float16] | None) -> LabelModel:
+def fit_model(
+    anchors: RatedAnchors, features: NDArray[np.float16] | None, content_rank: int | None = None
+) -> LabelModel:
     """Fit every distortion and gather the compact form.
 
     Raises:
@@ -109,7 +113,7 @@ def fit_model(anchors: RatedAnchors, features: NDArray[np.float16] | None) -> La
         # Distortions are alike in their shares: the search begins where those before it ended.
         begin = {size: _mean_of([fit.found for fit in fits if len(fit.found) == size], size) for size in (3, 4)}
         fits.append(_Process(anchors, columns, centers[columns], z, alike, pooled, begin))
-    return _gather(anchors, fits, list(groups.values()), width, alike, (feature_means, feature_scales))
+    return _gather(anchors, fits, list(groups.values()), width, alike, (feature_means, feature_scales), content_rank)
 
 
 def _centers(scores: Floats, groups: Sequence[Columns]) -> Floats:
@@ -296,6 +300,7 @@ def _gather(
     width: float,
     alike: Floats,
     spread: tuple[NDArray[np.float32], NDArray[np.float32]],
+    content_rank: int | None,
 ) -> LabelModel:
     count, conditions = anchors.scores.shape
     size = spread[0].shape[1]
@@ -318,7 +323,7 @@ def _gather(
             parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.own[index])
             parts["novelty"][column] = factor * fit.content
             parts["leverage"][column] = factor * fit.noise
-    content_rows = _leading(alike)
+    content_rows = _leading(alike)[:, :content_rank]
     content_columns = content_rows.T @ content
     feature_rows, feature_columns = _low_rank(features)
     return LabelModel(

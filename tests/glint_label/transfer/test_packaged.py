@@ -1,20 +1,23 @@
 """The model that ships: labels without the dataset, the figures inside it, and no ratings to be read back."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from glint_label.audit.leave_one_out import measure
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_label.build.plan import make_plan
 from glint_label.embed import make_embedder
 from glint_label.errors import SourceError
+from glint_label.files import read_arrays
 from glint_label.manifest import read_manifest
 from glint_label.sources import load_source
+from glint_label.transfer import RatedAnchors, make_transfer
 from glint_label.transfer.gp import kernel
-from glint_label.transfer.packaged import TRANSFERS, packaged_path, read_model
+from glint_label.transfer.packaged import CONTENT_RANK, TRANSFERS, packaged_path, read_model
 from glint_label.visibility import features_version
 from tests.conftest import save_photos
 
@@ -77,7 +80,7 @@ def test_blank_pictures_and_noise_get_the_condition_means_and_their_error(model)
     embedder = make_embedder("packaged", [])
     blank = np.full((200, 300, 3), 120, dtype=np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
-    raw = np.stack([embedder.preparation(photo) for photo in (blank, noise)])
+    raw = embedder.embed([embedder.preparation(photo) for photo in (blank, noise)], [Path("blank"), Path("noise")])
     vectors = embedder.normalise(raw, model.anchors.vectors)
     anchors = embedder.normalise(model.anchors.vectors, model.anchors.vectors)
     assert (vectors @ anchors.T).max() < 0.7  # 0.91 by direction
@@ -87,7 +90,7 @@ def test_blank_pictures_and_noise_get_the_condition_means_and_their_error(model)
     assert np.abs(strange.mos - means).mean() < 0.9 * np.abs(usual.mos - means).mean()
     assert strange.mos_error.mean() > 1.08 * usual.mos_error.mean()
     audit = {row["transfer"]: row["mean_error"] for row in model.facts["audit"]["rows"]}
-    assert strange.mos_error.mean() == pytest.approx(audit["cell-mean"], rel=0.05)
+    assert strange.mos_error.mean() == pytest.approx(audit["cell-mean"], rel=0.1)
 
 
 def test_a_held_out_anchor_needs_the_ratings(empty_place):
@@ -112,27 +115,26 @@ def test_a_damaged_model_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_with_visibility_too_its_labels_are_those_of_the_dataset(shared, empty_place):
-    refs = save_photos(empty_place / "refs", ["a.png"])
-    dataset = {"embedder": "packaged", "source_dir": shared / "data" / "kadid10k", "allow_missing_anchors": True}
-    for out, options in (("out", {}), ("from_dataset", dataset)):
-        build(replace(config_of(refs, empty_place / out, **options), workers=2))
-    packaged, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
-    np.testing.assert_allclose(packaged["mos"], fitted["mos"], atol=5e-3)
-    np.testing.assert_allclose(packaged["mos_error"], fitted["mos_error"], atol=5e-3)
-
-
-@pytest.mark.slow
-def test_its_labels_are_those_of_the_dataset_it_was_fitted_on(shared, empty_place):
-    refs = save_photos(empty_place / "refs", ["a.png", "b.png", "c.png"])
-    root = shared / "data" / "kadid10k"
-    assert load_source("kadid10k", root, allow_missing_anchors=True).missing_anchors == ("I04",)
-    build(config_of(refs, empty_place / "out", transfer="gp-content"))
-    dataset = {"source_dir": root, "allow_missing_anchors": True}
-    build(config_of(refs, empty_place / "from_dataset", transfer="gp-content", **dataset))
-    packaged, fitted = read_manifest(empty_place / "out"), read_manifest(empty_place / "from_dataset")
-    np.testing.assert_allclose(packaged["mos"], fitted["mos"], atol=2e-3)
-    np.testing.assert_allclose(packaged["mos_error"], fitted["mos_error"], atol=2e-3)
+@pytest.mark.parametrize("name", TRANSFERS)
+def test_its_labels_are_those_of_the_dataset_it_was_fitted_on(name, shared, empty_place):
+    refs = save_photos(empty_place / "refs", ["a.png", "b.png"])
+    build(config_of(refs, empty_place / "out", transfer=name))
+    source = load_source("kadid10k", shared / "data" / "kadid10k", allow_missing_anchors=True)
+    assert source.missing_anchors == ("I04",)
+    embedder, visible = make_embedder("packaged", []), name == "gp"
+    measured = measure(source, [embedder], source.conditions, with_features=visible, workers=2)
+    ((_, anchors),) = measured.photos
+    vectors = embedder.normalise(anchors.vectors, anchors.vectors)
+    scores, variances = source.scores(source.conditions), source.variances(source.conditions)
+    transfer = make_transfer(name, 10, CONTENT_RANK)
+    transfer.fit(RatedAnchors(vectors, scores, variances, tuple(source.conditions), measured.features))
+    shard = empty_place / "out" / "shards" / "00000"
+    (photos,) = read_arrays(shard / "embeddings.npz", "vectors")
+    features = read_arrays(shard / "features.npz", "features")[0] if visible else None
+    labels = transfer.label(embedder.normalise(photos, anchors.vectors), features)
+    rows = read_manifest(empty_place / "out")
+    np.testing.assert_allclose(rows["mos"], np.clip(labels.mos, 1, 5).ravel(), atol=5e-3)
+    np.testing.assert_allclose(rows["mos_error"], labels.mos_error.ravel(), atol=5e-3)
 
 
 def test_no_rating_can_be_read_back(shared, model):

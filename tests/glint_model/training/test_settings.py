@@ -48,7 +48,7 @@ def test_batchnorm_is_not_frozen_over_random_weights():
     ("given", "words"),
     [
         ({"lr": 0}, "lr 0: must be above 0"),
-        ({"lr": float("nan")}, "lr NaN: must be above 0"),
+        ({"lr": float("nan")}, "lr NaN: must be a number"),
         ({"ema": 1}, "ema 1: must be below 1"),
         ({"group": 1}, "the rank loss compares images inside a group"),
         ({"batch_size": 30}, "must be a multiple of group x accumulate"),
