@@ -100,7 +100,10 @@ def audit(
         show(rows)
         if "gp" in transfer and not report.visible:
             click.echo("\ngp equals gp-content: none of this source's distortions can be made here")
-        click.echo(f"\n{len(report.anchors)} anchors; per distortion and similarity: {folder / 'audit.json'},")
+        click.echo(
+            "\nwithin: SROCC over the anchors of one distortion at one level, mean of all; per anchor: over its images"
+        )
+        click.echo(f"{len(report.anchors)} anchors; per distortion and similarity: {folder / 'audit.json'},")
         click.echo(f"picture: {folder / 'audit.png'}")
     best = max((row["srocc"] or -1.0 for row in rows if row["transfer"] in transfer), default=-1.0)
     if min_srocc is not None and best < min_srocc:
@@ -109,11 +112,12 @@ def audit(
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print one line for each baseline and transfer, 95 % intervals over anchors in brackets."""
-    header = ("embedder", "transfer", "SROCC", "", "RMSE", "", "per anchor", "in 90 %", "error")
+    header = ("embedder", "transfer", "within", "SROCC", "", "RMSE", "", "per anchor", "in 90 %", "error")
     lines = [
         (
             row["embedder"],
             row["transfer"],
+            _number(row["srocc_within"]),
             _number(row["srocc"]),
             _interval(row["srocc_low"], row["srocc_high"]),
             _number(row["rmse"]),

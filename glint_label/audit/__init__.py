@@ -30,8 +30,8 @@ def audit(
     """Measure how well transfers predict the ratings of anchors that are left out; see `leave_one_out`.
 
     Returns:
-        One row for each baseline and each (embedder, transfer), with the columns embedder, transfer, srocc,
-        srocc_low, srocc_high, plcc, plcc_low, plcc_high, rmse, rmse_low, rmse_high, srocc_per_anchor,
+        One row for each baseline and each (embedder, transfer), with the columns embedder, transfer, srocc_within,
+        srocc, srocc_low, srocc_high, plcc, plcc_low, plcc_high, rmse, rmse_low, rmse_high, srocc_per_anchor,
         plcc_per_anchor, rmse_per_anchor, coverage90, mean_error. Scores are on the source's scale; intervals are 95 %
         bootstrap over anchors.
 

@@ -23,11 +23,14 @@ class Agreement:
 
     Attributes:
         srocc, plcc, rmse: Over all ratings together, with 95 % bootstrap intervals over anchors.
+        srocc_within: Over the anchors of one condition, mean over conditions: what a label adds to knowing the
+            distortion and its level, which alone give a high `srocc`.
         srocc_per_anchor, plcc_per_anchor, rmse_per_anchor: Means over anchors.
         coverage90: Share of ratings inside the predicted 90 % interval.
         mean_error: Mean predicted standard deviation.
     """
 
+    srocc_within: float
     srocc: float
     srocc_low: float
     srocc_high: float
@@ -63,6 +66,7 @@ def measure_agreement(scores: Floats, mos: Floats, mos_error: Floats, resamples:
     each_anchor = [(mos[row][here], scores[row][here]) for row, here in enumerate(rated)]
     coverage, mean_error = calibration(scores, mos, mos_error)
     return Agreement(
+        _mean([spearman(mos[here, column], scores[here, column]) for column, here in enumerate(rated.T)]),
         spearman(predicted, wanted),
         *bounds["srocc"],
         pearson(predicted, wanted),

@@ -1,9 +1,11 @@
-"""What labels are held against: any anchor's ratings, the best single anchor, and the noise of the ratings."""
+"""What labels are held against: other anchors' ratings, full-reference measures, the noise of the ratings."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from glint_label.audit.report import Predictions
+from glint_label.metrics import spearman
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +29,54 @@ def baselines(scores: Floats, variances: Floats) -> list[Predictions]:
         Predictions("none", "oracle", oracle, nothing, unlike),
         Predictions("none", "noise-ceiling", panels, nothing, unlike),
     ]
+
+
+# Measure -> the features that it is the mean of: logarithms, unless the measure is in _PLAIN. All are taken at
+# half size; the last two are on the packaged network, with all its stages alike.
+_STAGES = range(5)
+MEASURES = {
+    "psnr": ("error_2",),
+    "ssim": ("ssim_2",),
+    "gmsd": ("gradient_deviation_2",),
+    "vif": ("vif_2",),
+    "lpips-like": tuple(f"deep_direction_{stage}" for stage in _STAGES),
+    "dists-like": tuple(f"deep_{part}_{stage}" for part in ("means", "structure") for stage in _STAGES),
+}
+_PLAIN = ("gmsd", "vif")
+
+
+def measures_as_labels(scores: Floats, features: NDArray[np.float16]) -> list[Predictions]:
+    """Label each anchor's images by a full-reference measure, mapped monotonically to the other anchors' ratings.
+
+    Args:
+        scores: (anchors, conditions).
+        features: (anchors, conditions, features), NaN where not measured: no prediction there.
+    """
+    from glint_label.visibility.features import FEATURES
+
+    nothing, unlike = np.full(scores.shape, np.nan), np.full(len(scores), np.nan)
+    labels = []
+    for name, parts in MEASURES.items():
+        values = features[..., [FEATURES.index(part) for part in parts]].astype(np.float64)
+        values = (values if name in _PLAIN else np.exp(values)).mean(axis=2)
+        labels.append(Predictions("none", name, _map_monotonically(values, scores), nothing, unlike))
+    return labels
+
+
+def _map_monotonically(values: Floats, scores: Floats) -> Floats:
+    """Turn a measure into scores by isotonic regression on all anchors but one, for each."""
+    mapped = np.full(scores.shape, np.nan)
+    usable = np.isfinite(values) & np.isfinite(scores)
+    for anchor in range(len(scores)):
+        others = usable.copy()
+        others[anchor] = False
+        order = np.argsort(values[others], kind="stable")
+        measured, wanted = values[others][order], scores[others][order]
+        here = np.isfinite(values[anchor])
+        if len(measured) > 1:
+            fitted = isotonic_regression(wanted, increasing=bool(spearman(measured, wanted) > 0)).x
+            mapped[anchor, here] = np.interp(values[anchor, here], measured, fitted)
+    return mapped
 
 
 def _distance(first: Floats, second: Floats) -> float:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.audit.agreement import measure_agreement
-from glint_label.audit.baselines import baselines
+from glint_label.audit.baselines import baselines, measures_as_labels
 from glint_label.audit.report import Audit, Predictions
 from glint_label.duplicates.index import DuplicateKeys, find_near_duplicates
 from glint_label.embed import EmbeddedPhotos, Embedder, make_embedder
@@ -130,7 +130,8 @@ def leave_one_out(
     no_vectors = np.zeros((len(scores), 0), dtype=np.float32)
     ratings = RatedAnchors(no_vectors, scores, variances, conditions, anchors.features)
     tried = _leave_out(folds, ratings, source.mos_range, workers, progress)
-    predictions = (*baselines(scores, variances), *tried)
+    compared = [] if anchors.features is None else measures_as_labels(scores, anchors.features)
+    predictions = (*baselines(scores, variances), *compared, *tried)
     rows = [
         {
             "embedder": one.embedder,
@@ -139,6 +140,9 @@ def leave_one_out(
         }
         for one in predictions
     ]
+    for row in rows:
+        if row["transfer"] in CONTENT_BLIND:  # each anchor's absence alone orders such labels, the wrong way round
+            row["srocc_within"] = float("nan")
     visible = anchors.features is not None
     return Audit(source.name, tuple(source.anchors), conditions, scores, predictions, pd.DataFrame(rows), visible)
 

@@ -3,22 +3,28 @@
 The numbers are means and deviations of the maps at the ends of its five stages, so texture counts as well as content.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.efficientnet import MEAN, MODEL, SCALE, WEIGHTS, WEIGHTS_SHA256, installed_weights, load_network
+from glint_label.efficientnet import (
+    MEAN,
+    MODEL,
+    SCALE,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+    installed_weights,
+    load_network,
+    one_thread,
+)
 from glint_label.embed.embedder import centred_rows, check_finite, stack_rows
 from glint_label.images import bring_to_size
 
 SIZE = (512, 384)  # what the network sees at most, turned for upright photos: the size that the raters saw
-_THREADS_HELD = Lock()
 
 
 class EfficientNetPreparation:
@@ -49,7 +55,7 @@ class EfficientNetPreparation:
 
         scaled = (cut_to_size(pixels).astype(np.float32) - MEAN) / SCALE
         image = torch.from_numpy(scaled).permute(2, 0, 1)[None]
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             stages = self._network.forward_intermediates(image, intermediates_only=True)
             moments = [torch.var_mean(maps[0], dim=(1, 2), correction=0) for maps in stages]
             means = torch.cat([mean for _, mean in moments])
@@ -69,24 +75,6 @@ def cut_to_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     wide, tall = SIZE if width >= height else SIZE[::-1]
     left, top = max(0, (width - wide) // 2), max(0, (height - tall) // 2)
     return pixels[top : top + tall, left : left + wide]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread, then give it back as many as it had.
-
-    The number belongs to the process, and a thread takes it over when it first asks; so one thread at a time is here,
-    lest another take a passing 1 for what the process wants.
-    """
-    import torch
-
-    with _THREADS_HELD:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 class EfficientNetEmbedder:

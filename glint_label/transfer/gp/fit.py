@@ -2,9 +2,10 @@
 
 For anchor a at level l of one distortion the rating is modelled as
 
-    y(a, l) = m(l) + f(a, l) + v(a, l) + u(a, l) + e(a, l)
+    y(a, l) = m(l) + d(l) (f(a, l) + v(a, l) + u(a, l) + e(a, l))
 
-with flat priors on the means m, and zero-mean Gaussian priors with covariances (R = 0.8^|l - l'| ties the levels)
+where d is how much photos differ at that level: less at the ends of the scale than in its middle. The means m have
+flat priors, the rest zero-mean Gaussian priors with covariances (R = 0.8^|l - l'| ties the levels)
 
     f  content      s_f k(x_a, x_b) R,  k a Gaussian kernel of the distance between content vectors
     v  visibility s_v <z_al, z_bl'> / p R,  z the p standardised full-reference features of the distorted photo
@@ -42,7 +43,7 @@ FLAT = 100.0  # prior variance of a condition's mean, in units of the variance a
 PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
 RANK = 20  # of the features' weights
 CONTENT_SHARE = 0.9  # of the kernel's variance: its weights are kept on the eigenvectors that hold so much
-PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own
+PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own, and of its variance in a level's
 MIN_ANCHORS = 2
 _NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
 
@@ -127,6 +128,17 @@ def _centers(scores: Floats, groups: Sequence[Columns]) -> Floats:
     return np.where(counts > 0, sums / np.maximum(counts, 1), centers)
 
 
+def _level_deviations(deviations: Floats) -> Floats:
+    """Deviation of each level relative to that of all, (levels,), from (anchors, levels) with NaN where not rated."""
+    rated = np.isfinite(deviations)
+    squares, counts = np.where(rated, deviations, 0) ** 2, rated.sum(axis=0)
+    pooled = squares.sum() / max(1, counts.sum())
+    if pooled == 0:
+        return np.ones(deviations.shape[1])
+    relative: Floats = (squares.sum(axis=0) / pooled + PRIOR_RATINGS) / (counts + PRIOR_RATINGS)
+    return np.sqrt(relative)
+
+
 def _usual_outside(anchors: NDArray[np.float32]) -> float:
     """Mean over anchors of the part that the others do not span: 1 / diagonal of the Gram matrix's inverse."""
     tiny = 1e-6  # an anchor within the others' span gives about this
@@ -185,12 +197,14 @@ class _Process:
         self.anchor, self.level = np.nonzero(rated)
         self.ratings = rated.sum(axis=0)  # of each level
         self.center = center
-        self.y = scores[self.anchor, self.level] - self.center[self.level]
+        self.spread = np.sqrt(pooled) * _level_deviations(scores - center)  # the unit of all that follows
+        variances = variances / self.spread**2
+        self.y = (scores[self.anchor, self.level] - center[self.level]) / self.spread[self.level]
         self.z = z[self.anchor, np.array(columns)[self.level]]
         self.rating_variance = np.where(rated, variances, 0).sum(axis=0) / np.maximum(self.ratings, 1)
         self.ties = LEVEL_CORRELATION ** np.abs(levels[:, None] - levels)  # R
         spare = max(0, len(self.y) - int((self.ratings > 0).sum()))  # what the means have left of the ratings
-        self.scale = (float((self.y**2).sum()) + PRIOR_RATINGS * pooled) / (spare + PRIOR_RATINGS)
+        self.scale = (float((self.y**2).sum()) + PRIOR_RATINGS) / (spare + PRIOR_RATINGS)
         # Of every label: a level's own noise, its raters', and that of its mean.
         self.own = self.rating_variance + self.scale / np.maximum(self.ratings, 1)
         ties = self.ties[np.ix_(self.level, self.level)]
@@ -260,11 +274,12 @@ class _Process:
         levels = len(self.center)
         by_anchor = np.zeros((count, levels))
         by_anchor[self.anchor, self.level] = self.alpha
-        means = self.center + FLAT * self.scale * by_anchor.sum(axis=0)
+        means = self.center + self.spread * FLAT * self.scale * by_anchor.sum(axis=0)
         by_feature = np.zeros((self.z.shape[1], levels))
         np.add.at(by_feature.T, self.level, self.z * self.alpha[:, None])
         share = self.visible / max(1, self.z.shape[1])
-        return means, self.content * by_anchor @ self.ties, share * by_feature @ self.ties
+        content, features = self.content * by_anchor @ self.ties, share * by_feature @ self.ties
+        return means, content * self.spread, features * self.spread
 
     def leverage(self) -> Floats:
         """The matrix L of a LabelModel, (p, p): the levels of an anchor count as one observation."""
@@ -290,7 +305,8 @@ class _Process:
             unusual = np.diagonal(hat @ np.linalg.inv(np.eye(size) - hat), axis1=1, axis2=2) * levels
             expected[rows] = own[rows] + self.content * novelty[anchors, None] + self.noise * np.maximum(unusual, 0)
         shared = self.ratings[self.level] > 1  # a rating alone in its condition says nothing of errors
-        return errors[shared], expected[shared], self.level[shared]
+        spread = self.spread[self.level]
+        return (spread * errors)[shared], (spread**2 * expected)[shared], self.level[shared]
 
 
 def _gather(
@@ -319,7 +335,7 @@ def _gather(
         of_distortion = _calibrate(errors, expected, total)
         for index, column in enumerate(columns):
             here = level == index
-            factor = _calibrate(errors[here], expected[here], of_distortion)
+            factor = _calibrate(errors[here], expected[here], of_distortion) * fit.spread[index] ** 2
             parts["noise"][column] = factor * (fit.anchors_own + fit.rest + fit.own[index])
             parts["novelty"][column] = factor * fit.content
             parts["leverage"][column] = factor * fit.noise

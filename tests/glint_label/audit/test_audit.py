@@ -10,6 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from glint_label.audit import audit, leave_one_out
 from glint_label.audit.agreement import by_distortion, by_similarity, measure_agreement
+from glint_label.audit.baselines import MEASURES
 from glint_label.audit.plot import write_audit
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
@@ -31,6 +32,8 @@ def test_agreement_is_scipys():
     assert figures.srocc == pytest.approx(spearmanr(scores[rated], MOS[rated]).statistic, abs=1e-12)
     assert figures.plcc == pytest.approx(pearsonr(scores[rated], MOS[rated]).statistic, abs=1e-12)
     assert figures.rmse == pytest.approx(np.sqrt(np.mean((scores - MOS)[rated] ** 2)))
+    columns = [spearmanr(scores[rated[:, c], c], MOS[rated[:, c], c]).statistic for c in range(8)]
+    assert figures.srocc_within == pytest.approx(np.mean(columns), abs=1e-12)
     each = [spearmanr(scores[a][rated[a]], MOS[a][rated[a]]).statistic for a in range(12)]
     assert figures.srocc_per_anchor == pytest.approx(np.mean(each), abs=1e-12)
     assert figures.srocc_low < figures.srocc < figures.srocc_high
@@ -71,7 +74,7 @@ def source(rated):
 def test_every_transfer_is_audited_next_to_the_baselines(source):
     table = audit(source, ["statistics"], list(TRANSFERS))
     names = table["transfer"].tolist()
-    assert sorted(names) == sorted(["random-anchor", "oracle", "noise-ceiling", *TRANSFERS])
+    assert sorted(names) == sorted(["random-anchor", "oracle", "noise-ceiling", *MEASURES, *TRANSFERS])
     assert {"embedder", "srocc", "plcc", "rmse", "srocc_per_anchor", "coverage90"} <= set(table.columns)
     figures = table.set_index("transfer")
     assert figures.loc["cell-mean", "embedder"] == "none"
@@ -139,7 +142,7 @@ def test_copies_of_a_picture_are_left_out_together(rated):
 def test_a_fold_with_nothing_to_learn_from_is_no_reason_to_stop(source):
     holes = source.ratings[~((source.ratings["level"] > 1) & (source.ratings["anchor"] != "anchors/a0.png"))]
     table = audit(replace(source, ratings=holes), ["statistics"], list(TRANSFERS))
-    assert len(table) == 3 + len(TRANSFERS)
+    assert len(table) == 3 + len(MEASURES) + len(TRANSFERS)
 
 
 def test_two_anchors_are_too_few(source):
