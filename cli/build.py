@@ -19,7 +19,7 @@ from glint_cli.options import (
     workers_option,
 )
 from glint_cli.progress import show_progress
-from glint_cli.text import count, duration, size
+from glint_cli.text import count, duration, many, size
 
 if TYPE_CHECKING:
     from glint_label.build.pipeline import BuildReport
@@ -138,12 +138,12 @@ def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **op
 def show_estimate(figures: dict[str, Any]) -> None:
     """Print what a build would do."""
     click.echo("Nothing was written. This build would make")
-    click.echo(f"  references  {count(figures['references'])} in {count(figures['shards'])} shards")
+    click.echo(f"  references  {count(figures['references'])} in {many(figures['shards'], 'shard')}")
     click.echo(f"  rows        {count(figures['rows'])} ({figures['conditions']} per reference)")
     click.echo(f"  tables      {size(figures['table_bytes'])}")
     if figures["pixel_bytes"]:
         click.echo(f"  pixels      {size(figures['pixel_bytes'])}")
-    click.echo(f"  time        about {duration(figures['seconds'])} with {figures['workers']} workers")
+    click.echo(f"  time        about {duration(figures['seconds'])} with {many(figures['workers'], 'worker')}")
     if figures["free_bytes"] is not None:
         click.echo(f"  disk        {size(figures['free_bytes'])} free in {figures['out']}")
 
@@ -152,23 +152,23 @@ def show_report(report: "BuildReport") -> None:
     """Print what a build ended with, and what to type next."""
     counts = report.counts
     labelled = counts["references"] - counts["abstained"] - counts["excluded"]
-    click.echo(f"{count(counts['rows'])} rows for {count(labelled)} photos in {report.out}", nl=False)
-    click.echo(f" ({duration(report.seconds)}, {count(counts['shards'])} shards", nl=False)
+    click.echo(f"{many(counts['rows'], 'row')} for {many(labelled, 'photo')} in {report.out}", nl=False)
+    click.echo(f" ({duration(report.seconds)}, {many(counts['shards'], 'shard')}", nl=False)
     click.echo(f", {count(report.resumed)} of them finished before)" if report.resumed else ")")
     if counts["abstained"]:
-        click.echo(f"  {count(counts['abstained'])} photos got no labels: less similar than --min-similarity")
+        click.echo(f"  {many(counts['abstained'], 'photo')} got no labels: less similar than --min-similarity")
     if counts["excluded"]:
-        click.echo(f"  {count(counts['excluded'])} photos got no labels: near-duplicates of images in --exclude-near")
+        click.echo(f"  {many(counts['excluded'], 'photo')} got no labels: near-duplicates of images in --exclude-near")
     if counts["failed"]:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.failures.items())
-        click.echo(f"  {count(counts['failed'])} photos could not be used ({reasons}): see shards/*/failed.csv")
+        click.echo(f"  {many(counts['failed'], 'photo')} could not be used ({reasons}): see shards/*/failed.csv")
     if report.other_size:
         click.echo(
-            f"  {count(report.other_size)} photos are not of the size that the raters saw: "
-            "their labels are those of a picture of that size"
+            f"  {many(report.other_size, 'photo')} not of the size that the raters saw (smaller ones are never "
+            "enlarged): labels are those of a picture of that size"
         )
     if report.left_out:
         click.echo(f"  distortions left out because they cannot be made here: {', '.join(report.left_out)}")
     if report.missing_anchors:
-        click.echo(f"  anchors missing from the source: {', '.join(report.missing_anchors)}")
+        click.echo(f"  without these anchors, which the source lacks: {', '.join(report.missing_anchors)}")
     click.echo(f"Next: {command_line('inspect', report.out)}")

@@ -7,7 +7,7 @@ import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import folder_argument, json_option
-from glint_cli.text import bar, count, table, to_json
+from glint_cli.text import bar, count, many, table, to_json
 from glint_label.errors import StateError
 
 _SHOWN = 5
@@ -70,7 +70,7 @@ def show(figures: dict[str, Any]) -> None:
     if figures["problems"]:
         _list("PROBLEMS", figures["problems"])
     else:
-        click.echo(f"\nIntegrity: all {count(figures['shards'])} shards are complete and unchanged")
+        click.echo(f"\nIntegrity: {many(figures['shards'], 'shard')} complete and unchanged")
 
 
 def _range(figures: dict[str, Any]) -> str:
@@ -114,7 +114,7 @@ def _size(figures: dict[str, Any]) -> str:
     if figures["size"] == "native":
         return "native: that of each file, which the raters may not have seen"
     wide, tall = figures["size"]
-    kept = f"; {count(figures['smaller'])} smaller photos kept as they are" if figures["smaller"] else ""
+    kept = f"; {many(figures['smaller'], 'smaller photo')} not enlarged" if figures["smaller"] else ""
     return f"{wide} x {tall}{kept}"
 
 
@@ -147,9 +147,9 @@ def _support(figures: dict[str, Any]) -> None:
     """Print the photos that no anchor resembles."""
     if figures["supported_from"] is not None:
         click.echo(
-            f"  {count(figures['unsupported'])} photos are less similar to every anchor than 95 % of the anchors"
+            f"  {many(figures['unsupported'], 'photo')} less similar to every anchor than 95 % of the anchors are to"
         )
-        click.echo(f"  are to their nearest one ({figures['supported_from']:.3f}). The least similar:")
+        click.echo(f"  their nearest one ({figures['supported_from']:.3f}). The least similar:")
     for row in figures["least_supported"]:
         click.echo(f"  {row['similarity']:6.3f}  {row['reference']} (nearest: {row['anchor']})")
 

@@ -12,6 +12,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def many(number: int, noun: str) -> str:
+    """Write `1 photo` or `1,234 photos`."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def size(number: float) -> str:
     """Write a number of bytes with a unit."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -105,7 +105,7 @@ def _weights() -> Iterator[Finding]:
         if found is not None:
             yield Finding(topic, "ok", str(found))
         else:
-            remedy = f"{how}; offline, pass a local file, or --embedder statistics"
+            remedy = f"{how}; offline, pass a local file, or --embedder packaged, which needs none"
             yield Finding(topic, "note", f"{repository}: not in {HF_HUB_CACHE}", remedy)
     topic = f"EfficientNet {EFFICIENTNET}"
     try:

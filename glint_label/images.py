@@ -191,7 +191,7 @@ def _open(content: bytes, name: str, exif: bytes = b"") -> tuple[NDArray[np.uint
             if is_heif(content) and not CAN_READ_HEIF:
                 message = f"{name}: a HEIC picture; to read it: pip install 'glint-label[heif]'"
                 raise ImageError("unsupported", message) from error
-            message = f"{name}: not a PNG, JPEG, WebP, BMP or TIFF image"
+            message = f"{name}: not a PNG, JPEG, WebP, BMP, TIFF or AVIF image"
             raise ImageError("not_an_image", message) from error
         except MemoryError as error:
             message = f"{name}: not enough memory to decode it; free some, or use fewer --workers"

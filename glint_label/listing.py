@@ -73,7 +73,9 @@ def list_images(root: Path) -> Listing:
         InputError: The folder does not exist, holds no image, or a folder in it cannot be read.
     """
     if not root.is_dir():
-        raise InputError(f"{as_text(root)}: no such folder; pass the folder of pristine photos")
+        raise InputError(
+            f"{as_text(root)}: no such folder or file; pass a folder of photos, a photo, or a list, one path a line"
+        )
     found: list[str] = []
     files: Counter[str] = Counter()
     folders: Counter[str] = Counter()
@@ -139,6 +141,8 @@ def _place_of(path: Path) -> Path:
 
 
 def _read_list(path: Path) -> Iterator[Path]:
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        raise InputError(f"{as_text(path)}: a HEIC picture; to read it: pip install 'glint-label[heif]'")
     try:
         entries = read_names(path)
     except (OSError, ValueError) as error:

@@ -2,10 +2,12 @@
 
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from glint_label.build.plan import Plan
 from glint_label.errors import ImageError
@@ -33,29 +35,32 @@ def estimate(plan: Plan) -> dict[str, Any]:
     picked = files[:: max(1, references // _SAMPLE)][:_SAMPLE]
     photos: list[Photo] = []
     prepared, paths = [], []
-    started = time.perf_counter()
-    for path in picked:
-        try:
-            photo = read_photo(path, size=config.size, longest=config.longest_side)
-        except ImageError:
-            continue
-        photos.append(photo)
-        prepared.append(plan.embedder.preparation(photo.pixels))
-        paths.append(path)
-    opened = (time.perf_counter() - started) / len(picked)
+    with _as_a_worker(config.workers):
+        plan.embedder.preparation(np.zeros((64, 64, 3), np.uint8))  # the first call loads its network, once a worker
+        started = time.perf_counter()
+        for path in picked:
+            try:
+                photo = read_photo(path, size=config.size, longest=config.longest_side)
+            except ImageError:
+                continue
+            photos.append(photo)
+            prepared.append(plan.embedder.preparation(photo.pixels))
+            paths.append(path)
+        opened = (time.perf_counter() - started) / len(picked)
     started = time.perf_counter()
     plan.embedder.embed(prepared, paths)
     embedded = (time.perf_counter() - started) / max(1, len(paths))
     rows = references * len(plan.conditions)
     processes = max(1, config.workers)
     seconds = references * max(opened / processes, embedded) + rows * _ROW_SECONDS / processes
-    if photos and plan.uses_features:
-        seconds += references * _sample_features(plan, photos[0]) / processes
     pixel_bytes = 0.0
-    if config.images != "none" and photos:
-        seconds_an_image, bytes_an_image = _sample_pixels(plan, photos[0])
-        pixel_bytes = bytes_an_image * rows
-        seconds += seconds_an_image * rows / processes
+    with _as_a_worker(config.workers):
+        if photos and plan.uses_features:
+            seconds += references * _sample_features(plan, photos[0]) / processes
+        if config.images != "none" and photos:
+            seconds_an_image, bytes_an_image = _sample_pixels(plan, photos[0])
+            pixel_bytes = bytes_an_image * rows
+            seconds += seconds_an_image * rows / processes
     name_bytes = float(np.mean([len(name.encode()) for name in plan.names]))
     vector_bytes = 4 * plan.embedder.dimensions
     return {
@@ -70,6 +75,11 @@ def estimate(plan: Plan) -> dict[str, Any]:
         "free_bytes": _free_bytes(config.out),
         "out": str(config.out),
     }
+
+
+def _as_a_worker(workers: int) -> AbstractContextManager[object]:
+    """Take one thread, as each worker does: threads that wait for a busy core take many times as long."""
+    return threadpool_limits(1) if workers else nullcontext()
 
 
 def _sample_pixels(plan: Plan, photo: Photo) -> tuple[float, float]:

@@ -127,6 +127,13 @@ def _check_settings(plan: Plan, earlier: dict[str, Any]) -> None:
         StateError: Says which settings differ, or which photo.
     """
     out = plan.config.out
+    before, now = (settings["references"] for settings in (earlier["config"], plan.settings))
+    if before != now:
+        counts = f"{before['count']:,} then, {now['count']:,} now"
+        raise StateError(
+            f"{out}: holds a build of photos with other names ({counts}); choose another --out, or start again with "
+            "--overwrite"
+        )
     if changes := differences(earlier["config"], plan.settings):
         raise StateError(
             f"{out}: was made with other settings ({'; '.join(changes)}); "

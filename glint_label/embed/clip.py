@@ -19,7 +19,7 @@ from glint_label.weights import find_weights, put_tensors, read_tensors
 DEFAULT_MODEL = "ViT-B-32:laion2b_s34b_b79k"
 CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # on the hub, best first
 DEFAULT_REPOSITORY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # its weights; open_clip would take seconds to tell
-INSTEAD = "pass a local file with --clip-weights, or use --embedder statistics, which needs none"
+INSTEAD = "pass a local file with --clip-weights, or use --embedder packaged, which needs none"
 
 
 class ClipPreparation:

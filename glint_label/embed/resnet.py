@@ -51,7 +51,7 @@ class ResNetEmbedder(CosineSpace):
 
         self.preparation = ResNetPreparation()
         self._device = torch.device(device)
-        instead = "pass a local file with --resnet-weights, or use --embedder statistics, which needs none"
+        instead = "pass a local file with --resnet-weights, or use --embedder packaged, which needs none"
         self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, instead=instead)
         network = timm.create_model(MODEL, pretrained=False, num_classes=0)
         put_tensors(network, read_tensors(self._weights, MODEL), self._weights, MODEL)

@@ -133,7 +133,7 @@ def _train(
     share_cores(workers, fabric)
     validation = _make_validation(config, data, workers, fabric)
     if validation is None:
-        tell("no validation images in the manifest: the best checkpoint is not looked for")
+        tell("no validation images in the manifest: only last.safetensors is kept, no best.safetensors")
     resumed, started = done, time.perf_counter()
     with (
         closing(Journal(run, config, done, fabric)) as journal,

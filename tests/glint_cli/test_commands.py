@@ -53,16 +53,23 @@ def test_the_next_command_can_be_pasted_whatever_the_folder_is_called(options, t
 
 def test_dry_run_counts_and_writes_nothing(options, tmp_path):
     output = run("build", *options, "--dry-run").stdout
-    assert "references  7 in 1 shards" in output
+    assert "references  7 in 1 shard\n" in output
     assert "rows        70 (10 per reference)" in output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_build_of_other_photos_is_told_in_words(options, built, tmp_path):
+    refs = save_photos(tmp_path / "other", ["x.png", "y.png"])
+    line = run("build", *options, "--refs", refs, code=3).stderr.splitlines()[-1]
+    assert f"{built}: holds a build of photos with other names" in line
+    assert "sha256" not in line
 
 
 def test_inspect_shows_labels_and_integrity(built):
     output = run("inspect", built).stdout
     for words in ("70 (", "7 labelled, 0 abstained, 0 failed", " 1 gaussian_blur", "Similarity"):
         assert words in output
-    assert "all 1 shards are complete" in output
+    assert "1 shard complete" in output
     figures = json.loads(run("inspect", built, "--json").stdout)
     assert figures["rows"] == 70
     assert sum(figures["labels"]["counts"]) == 70
@@ -79,7 +86,7 @@ def test_inspect_fits_80_columns_and_names_hubs_support_and_copies(options, refs
     Image.open(rated / "anchors" / "a1.png").save(refs / "h.png")
     Image.open(refs / "c.webp").save(refs / "i.jpg", quality=95)
     output = run("build", *options, "--exclude-near", tmp_path / "benchmark").stdout
-    assert "1 photos got no labels: near-duplicates of images in --exclude-near" in output
+    assert "1 photo got no labels: near-duplicates of images in --exclude-near" in output
     output = run("inspect", tmp_path / "out").stdout
     for words in ("8 labelled, 0 abstained, 1 excluded, 0 failed", "effective number", "The least similar"):
         assert words in output
@@ -91,7 +98,7 @@ def test_a_build_whose_photos_all_abstained_can_be_inspected(options, tmp_path):
     run("build", *options, "--min-similarity", "1.5")
     output = run("inspect", tmp_path / "out").stdout
     assert "0 labelled, 7 abstained, 0 failed" in output
-    assert "all 1 shards are complete" in output
+    assert "1 shard complete" in output
 
 
 @pytest.mark.parametrize(
@@ -181,7 +188,7 @@ def test_too_many_failures_have_a_code_of_their_own(options, refs):
     (refs / "bad.png").touch()
     line = run("build", *options, "--max-failures", "0", code=4).stderr.strip().splitlines()[-1]
     assert "1 photos could not be used, more than --max-failures 0" in line
-    assert "1 photos could not be used (1 empty)" in run("build", *options).stdout
+    assert "1 photo could not be used (1 empty)" in run("build", *options).stdout
 
 
 def test_a_references_name_cannot_lead_out_of_its_root(built, tmp_path):

@@ -227,6 +227,13 @@ def test_a_list_that_does_not_fit_is_one_line(mixed, tmp_path, content, words):
         find_images([tmp_path / "chosen.txt"])
 
 
+@pytest.mark.skipif(CAN_READ_HEIF, reason="has the extra [heif]")
+def test_a_heic_file_says_what_reads_it(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(InputError, match=r"IMG_1.HEIC: a HEIC picture; .* 'glint-label\[heif\]'"):
+        find_images([tmp_path / "IMG_1.HEIC"])
+
+
 def test_a_place_that_is_missing_is_an_error_beside_others(mixed, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         find_images([mixed, tmp_path / "nowhere"])
@@ -238,7 +245,7 @@ def test_builds_of_several_places_go_on_and_render(mixed, rated, tmp_path):
     command += ["--out", out, "--k", "2", *OPTIONS]
     assert "rows for 2 photos" in run(*command).stdout
     assert json.loads((out / "run.json").read_text())["refs"] == str(tmp_path)
-    assert "1 shards, 1 of them finished before" in run(*command).stdout
+    assert "1 shard, 1 of them finished before" in run(*command).stdout
     assert run("render", out, "--levels", "1").exit_code == 0
     settings = tmp_path / "build.yaml"
     settings.write_text(f"refs: [{mixed / 'a.png'}, {tmp_path / 'elsewhere'}]\n")

@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
 
 from glint_label import images
 from glint_label.build.config import BuildConfig
+from glint_label.build.estimate import estimate
 from glint_label.build.pipeline import build
+from glint_label.build.plan import make_plan
 from glint_label.distortions import distort
+from glint_label.embed.statistics import StatisticsPreparation
 from glint_label.errors import SourceError, UsageError
 from glint_label.images import read_photo
 from glint_label.manifest import METADATA_COLUMNS, anchor_seeds, read_manifest, reference_id
@@ -67,16 +71,36 @@ def test_workers_and_the_order_of_the_folder_change_nothing(config, many, tmp_pa
     build(config)
     wanted = file_bytes(config.out)
     assert len([name for name in wanted if name.endswith("_SUCCESS.json")]) == 3
-    for workers in (1, 2):
-        other = replace(config, out=tmp_path / f"workers{workers}", workers=workers)
-        build(other)
-        assert file_bytes(other.out) == wanted
+    together = replace(config, out=tmp_path / "workers2", workers=2)
+    build(together)
+    assert file_bytes(together.out) == wanted
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda top, **options: ((a, b[::-1], c[::-1]) for a, b, c in walk(top, **options)))
-    reversed_listing = replace(config, out=tmp_path / "reversed")
+    reversed_listing = replace(config, out=tmp_path / "reversed", workers=1)
     build(reversed_listing)
     assert file_bytes(reversed_listing.out) == wanted
     assert "z new\\x0aline.png" in set(read_manifest(config.out)["reference"])
+
+
+def test_the_estimate_measures_on_one_thread_as_workers_do(config):
+    plan = make_plan(replace(config, workers=2))
+    threads = []
+
+    class Watching(StatisticsPreparation):
+        def __call__(self, pixels):
+            threads.append(torch.get_num_threads())
+            return super().__call__(pixels)
+
+    plan.embedder.preparation = Watching()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        estimate(plan)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}
+    assert after == 2
 
 
 def test_distortions_that_cannot_be_made_are_left_out_and_named(config, tmp_path):

@@ -225,7 +225,7 @@ def test_no_weights_and_no_network_is_one_line_that_helps(tmp_path, refs, rated,
     )
     assert process.returncode == 3
     (line,) = process.stderr.strip().splitlines()
-    for words in (file, str(tmp_path / "hub"), f"--{embedder.removesuffix('101')}-weights", "--embedder statistics"):
+    for words in (file, str(tmp_path / "hub"), f"--{embedder.removesuffix('101')}-weights", "--embedder packaged"):
         assert words in line
     assert not (tmp_path / "out").exists()
 
