@@ -42,8 +42,9 @@ PRIOR_WIDTH = 0.6
 FLAT = 100.0  # prior variance of a condition's mean, in units of the variance around it
 PSEUDO_RATINGS = 50  # weight of all distortions together when one's errors are calibrated
 RANK = 20  # of the features' weights
-CONTENT_SHARE = 0.9  # of the kernel's variance: its weights are kept on the eigenvectors that hold so much
-PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own, and of its variance in a level's
+CONTENT_SHARE = 0.97  # of the kernel's variance: its weights are kept on the eigenvectors that hold so much
+PRIOR_RATINGS = 5  # weight of the pooled variance in a distortion's own
+LEVEL_RATINGS = 20  # weight of a distortion's variance in that of a level: few anchors say little about it
 MIN_ANCHORS = 2
 _NO_VARIANCE = 1e-6  # stands for the variance of ratings that are all the same, on a scale of a few points
 
@@ -135,7 +136,7 @@ def _level_deviations(deviations: Floats) -> Floats:
     pooled = squares.sum() / max(1, counts.sum())
     if pooled == 0:
         return np.ones(deviations.shape[1])
-    relative: Floats = (squares.sum(axis=0) / pooled + PRIOR_RATINGS) / (counts + PRIOR_RATINGS)
+    relative: Floats = (squares.sum(axis=0) / pooled + LEVEL_RATINGS) / (counts + LEVEL_RATINGS)
     return np.sqrt(relative)
 
 

@@ -190,7 +190,7 @@ def test_the_card_tells_how_good_the_labels_are(seeing):
     assert "## How good the labels are" in card
     audit = json.loads((seeing.out / "audit.json").read_text())
     figures = {row["transfer"]: row for row in audit["rows"]}
-    assert f"| **gp** | {figures['gp']['srocc']:.3f}" in card
+    assert f"| **gp** | {figures['gp']['srocc_within']:.3f} | {figures['gp']['srocc']:.3f}" in card
     assert {"top1", "cell-mean", "oracle", "noise-ceiling"} <= set(figures)
 
 

@@ -90,7 +90,7 @@ def test_blank_pictures_and_noise_get_the_condition_means_and_their_error(model)
     assert np.abs(strange.mos - means).mean() < 0.9 * np.abs(usual.mos - means).mean()
     assert strange.mos_error.mean() > 1.08 * usual.mos_error.mean()
     audit = {row["transfer"]: row["mean_error"] for row in model.facts["audit"]["rows"]}
-    assert strange.mos_error.mean() == pytest.approx(audit["cell-mean"], rel=0.1)
+    assert 0.88 * audit["cell-mean"] < strange.mos_error.mean() < 1.05 * audit["cell-mean"]
 
 
 def test_a_held_out_anchor_needs_the_ratings(empty_place):
