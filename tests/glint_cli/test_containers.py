@@ -33,6 +33,7 @@ def contained(options: str, *command: object, code: int = 0) -> subprocess.Compl
     return result
 
 
+@pytest.mark.slow
 def test_training_takes_no_more_shared_memory_than_there_is(tmp_path):
     settings = tmp_path / "small.yaml"
     settings.write_text(small_config(steps=2, batch_size=8, crops=4, val_images=2, workers=1).to_yaml())

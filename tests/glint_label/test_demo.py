@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from glint_cli.main import main
 from glint_label.manifest.inspect import summarise
 
+pytestmark = pytest.mark.slow  # the whole main job
+
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 # Labels are made of logarithms and exponentials, whose last bit depends on the processor: numbers with a fraction may
 # differ a little from one machine to another, and then the hashes of their files do; nothing else may.

@@ -69,6 +69,7 @@ def test_render_makes_the_files_that_build_makes(config, built, tmp_path):
     assert pixel_files(bare.out) == pixel_files(built)
 
 
+@pytest.mark.slow
 def test_webp_holds_the_same_pixels(config, built, tmp_path):
     webp = replace(config, out=tmp_path / "webp", images="webp", limit=1)
     build(webp)

@@ -32,6 +32,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
 def test_killed_at_random_moments_it_ends_in_the_same_bytes_and_leaves_no_orphans(config, many, tmp_path):
     config = replace(config, refs=many)

@@ -87,6 +87,7 @@ def test_a_run_stopped_at_any_step_ends_as_if_it_had_not_been(preset, data, tmp_
     assert again.resumed == again.steps
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     config = small_config(steps=25, val_every=7, checkpoint_every=3, batch_size=2, val_images=2)
     train(config, synthetic_rows(), tmp_path / "whole")
