@@ -97,10 +97,9 @@ def child_stages(photos: str) -> None:
     """Time what each photo goes through in the default build, on one core."""
     import torch
 
-    from glint_label.build.config import SEEN
     from glint_label.duplicates.perceptual_hash import perceptual_hash
     from glint_label.embed import make_embedder
-    from glint_label.images import read_photo
+    from glint_label.images import SEEN, read_photo
     from glint_label.transfer.packaged import EMBEDDER, packaged_path, read_model
     from glint_label.visibility.features import measure_features
 

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glint_label.weights import packaged_weights, put_tensors, read_tensors, unreadable
 
@@ -44,6 +44,22 @@ def load_network() -> "nn.Module":
     network = _unfolded_network()
     _fold_batch_norms(network)
     return network.to(memory_format=torch.channels_last)
+
+
+def stage_maps(rgb: "Tensor") -> "list[Tensor]":
+    """Show one picture to the network; its bits are those of one thread where this is called in `one_thread`.
+
+    Args:
+        rgb: (1, 3, H, W) float32, 0..255.
+
+    Returns:
+        The maps at the ends of its five stages, (channels, h, w) each: 16, 24, 40, 112 and 320 channels.
+    """
+    import torch
+
+    network: Any = load_network()
+    image = ((rgb - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
+    return [maps[0] for maps in network.forward_intermediates(image, intermediates_only=True)]
 
 
 def installed_tensors() -> dict[str, "Tensor"]:

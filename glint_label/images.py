@@ -55,6 +55,7 @@ _ORIENTATION = 0x0112
 _DIM = 2**14 - 1
 
 
+SEEN = (512, 384)  # width and height of the pictures that KADID-10k's raters saw
 # Width and height of a landscape picture, pixels; None leaves a photo at the size of its file.
 Size = tuple[int, int] | None
 
@@ -128,7 +129,7 @@ def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     if size is None:
         return pixels
-    wide, tall = size if width >= height else size[::-1]
+    wide, tall = _turned(size, width, height)
     if width < wide or height < tall or (width, height) == (wide, tall):
         return pixels
     # The side that needs the least reduction fits exactly; whole numbers keep rounding out of it.
@@ -139,8 +140,28 @@ def bring_to_size(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     if reduced != (width, height):
         image = Image.fromarray(pixels)
         pixels = np.asarray(image.resize(reduced, Image.Resampling.LANCZOS, reducing_gap=1))
-    left, top = (reduced[0] - wide) // 2, (reduced[1] - tall) // 2
-    return np.ascontiguousarray(pixels[top : top + tall, left : left + wide])
+    return np.ascontiguousarray(_cut(pixels, wide, tall))
+
+
+def middle_of(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut out the middle of a photo, of at most this size, which is turned for an upright one.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        size: Width and height of a landscape picture.
+    """
+    height, width = pixels.shape[:2]
+    return _cut(pixels, *_turned(size, width, height))
+
+
+def _turned(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    return size if width >= height else (size[1], size[0])
+
+
+def _cut(pixels: NDArray[np.uint8], wide: int, tall: int) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    left, top = max(0, (width - wide) // 2), max(0, (height - tall) // 2)
+    return pixels[top : top + tall, left : left + wide]
 
 
 def _decode(content: bytes, name: str) -> tuple[NDArray[np.uint8], str]:

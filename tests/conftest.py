@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from glint_label.build.config import BuildConfig
 from glint_label.sources.kadid10k import DISTORTIONS
 
 
@@ -27,6 +29,22 @@ def shared() -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what is measured on anchors out of the user's cache, and the user's cache out of the tests."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and the program's folder of user data, which is not there yet; returns the latter."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("GLINT_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "glint-label"
+
+
+def custom_build(refs: Path, rated: Path, out: Path, **options: Any) -> BuildConfig:
+    """Settings of a small build from what `save_rated` saved, in this process."""
+    fixed = {"source": "custom", "mos_range": (1, 5), "embedder": "statistics", "workers": 0}
+    return BuildConfig(refs=refs, source_dir=rated, out=out, **(fixed | options))
 
 
 def make_photo(seed: int, width: int = 96, height: int = 80) -> np.ndarray:

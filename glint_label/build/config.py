@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.errors import UsageError
-from glint_label.images import MAX_SIDES, MIN_SIDE
+from glint_label.images import MAX_SIDES, MIN_SIDE, SEEN
 from glint_label.settings import settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from glint_label.sources import Source
 
 
-SEEN = (512, 384)  # width and height of the pictures that KADID-10k's raters saw
 Side = Annotated[int, Field(ge=MIN_SIDE)]
 
 

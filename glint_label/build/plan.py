@@ -18,7 +18,7 @@ from glint_label.sources import (
     find_source_dir,
     how_to_get,
     load_source,
-    source_places,
+    not_found,
 )
 from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
@@ -147,15 +147,14 @@ def _packaged_model(config: BuildConfig) -> PackagedModel | None:
     there = config.source_dir is not None or find_source_dir(config.source) is not None
     if config.source != SOURCE or (there and not asked):
         return None
-    missing = f"{SOURCE} was not found (tried {', '.join(map(str, source_places(SOURCE)))})"
     if config.embedder not in (None, EMBEDDER):
         raise SourceError(
-            f"{missing}, and the packaged label model knows no --embedder but {EMBEDDER}; "
+            f"{not_found(SOURCE)}, and the packaged label model knows no --embedder but {EMBEDDER}; "
             f"leave --embedder out, {how_to_get(SOURCE)}"
         )
     if config.transfer not in TRANSFERS:
         raise SourceError(
-            f"{missing}, and the packaged label model knows no --transfer but {' and '.join(TRANSFERS)}; "
+            f"{not_found(SOURCE)}, and the packaged label model knows no --transfer but {' and '.join(TRANSFERS)}; "
             f"use one of these, {how_to_get(SOURCE)}"
         )
     if config.exclude_anchors:

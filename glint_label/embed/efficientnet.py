@@ -4,7 +4,6 @@ The numbers are means and deviations of the maps at the ends of its five stages,
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from glint_label.efficientnet import (
     WEIGHTS,
     WEIGHTS_SHA256,
     installed_weights,
-    load_network,
     one_thread,
+    stage_maps,
 )
 from glint_label.embed.embedder import centred_rows, check_finite, stack_rows
-from glint_label.images import bring_to_size
-
-SIZE = (512, 384)  # what the network sees at most, turned for upright photos: the size that the raters saw
+from glint_label.images import SEEN, bring_to_size, middle_of
 
 
 class EfficientNetPreparation:
@@ -33,14 +30,6 @@ class EfficientNetPreparation:
     The network runs there because workers fill all cores, while the main process would do one photo after the other.
     One photo at a time, on one thread: the bits depend on nothing else.
     """
-
-    @cached_property
-    def _network(self) -> Any:
-        return load_network()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel to a worker without the network: it is loaded there."""
-        return {}
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Measure one photo.
@@ -53,11 +42,9 @@ class EfficientNetPreparation:
         """
         import torch
 
-        scaled = (cut_to_size(pixels).astype(np.float32) - MEAN) / SCALE
-        image = torch.from_numpy(scaled).permute(2, 0, 1)[None]
+        rgb = torch.from_numpy(cut_to_size(pixels).astype(np.float32)).permute(2, 0, 1)[None]
         with torch.inference_mode(), one_thread():
-            stages = self._network.forward_intermediates(image, intermediates_only=True)
-            moments = [torch.var_mean(maps[0], dim=(1, 2), correction=0) for maps in stages]
+            moments = [torch.var_mean(maps, dim=(1, 2), correction=0) for maps in stage_maps(rgb)]
             means = torch.cat([mean for _, mean in moments])
             deviations = torch.cat([variance for variance, _ in moments]).sqrt()
             numbers: NDArray[np.float32] = torch.cat([means, deviations]).numpy()
@@ -65,16 +52,12 @@ class EfficientNetPreparation:
 
 
 def cut_to_size(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring a photo to SIZE, and keep only the middle of what is too narrow for that and too long.
+    """Bring a photo to SEEN, and keep only the middle of what is too narrow for that and too long.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
     """
-    pixels = bring_to_size(pixels, SIZE)
-    height, width = pixels.shape[:2]
-    wide, tall = SIZE if width >= height else SIZE[::-1]
-    left, top = max(0, (width - wide) // 2), max(0, (height - tall) // 2)
-    return pixels[top : top + tall, left : left + wide]
+    return middle_of(bring_to_size(pixels, SEEN), SEEN)
 
 
 class EfficientNetEmbedder:
@@ -112,6 +95,6 @@ class EfficientNetEmbedder:
             "weights": Path(WEIGHTS).name,
             "weights_sha256": WEIGHTS_SHA256,
             "precision": "float32",
-            "preprocessing": {"size": SIZE, "mean": MEAN, "scale": SCALE},
+            "preprocessing": {"size": SEEN, "mean": MEAN, "scale": SCALE},
             "dimensions": self.dimensions,
         }

@@ -24,6 +24,7 @@ __all__ = [
     "find_source_dir",
     "how_to_get",
     "load_source",
+    "not_found",
     "require_source_dir",
     "source_places",
 ]
@@ -106,6 +107,11 @@ def find_source_dir(name: str) -> Path | None:
     return found
 
 
+def not_found(name: str) -> str:
+    """Say where a source was looked for in vain."""
+    return f"{name} was not found (tried {', '.join(map(str, source_places(name)))})"
+
+
 def how_to_get(name: str) -> str:
     """Say what to do where a source is not on this machine."""
     fetch = f"download it with `glint-label fetch {name}`, or " if name in FETCHED else ""
@@ -120,6 +126,5 @@ def require_source_dir(name: str) -> Path:
     """
     found = find_source_dir(name)
     if found is None:
-        tried = ", ".join(str(place) for place in source_places(name))
-        raise SourceError(f"{name} was not found (tried {tried}); {how_to_get(name)}")
+        raise SourceError(f"{not_found(name)}; {how_to_get(name)}")
     return found

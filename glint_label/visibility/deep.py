@@ -5,12 +5,9 @@ stage, the directions of its maps at each place (as LPIPS does: Zhang et al., CV
 covariances of its channels (as DISTS does: Ding et al., IEEE TPAMI 2020). Nothing in here was learnt on ratings.
 """
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from glint_label.efficientnet import MEAN, SCALE, load_network
+from glint_label.efficientnet import stage_maps
 
 _PER_STAGE = (
     "direction",
@@ -36,12 +33,9 @@ class DeepView:
     """
 
     def __init__(self, rgb: Tensor) -> None:
-        network: Any = load_network()
-        image = ((rgb - MEAN) / SCALE).contiguous(memory_format=torch.channels_last)
-        stages = network.forward_intermediates(image, intermediates_only=True)
         self.centred, self.means, self.deviations, self.directions = [], [], [], []
-        for maps in stages:
-            flat = maps[0].flatten(1)  # (channels, places)
+        for maps in stage_maps(rgb):
+            flat = maps.flatten(1)  # (channels, places)
             mean = flat.mean(1, keepdim=True)
             self.means.append(mean[:, 0])
             self.centred.append(flat - mean)

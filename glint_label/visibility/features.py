@@ -19,14 +19,14 @@ from torch.nn.functional import avg_pool2d
 
 from glint_label.distortions import Prepared, find
 from glint_label.distortions.color_spaces import rgb_to_lab
+from glint_label.distortions.prepared import to_bytes
 from glint_label.distortions.random import as_seeds
 from glint_label.efficientnet import one_thread
+from glint_label.images import SEEN, middle_of
 from glint_label.sources import Condition
 from glint_label.visibility.deep import DEEP_FEATURES, DeepView, compare_deep
 
 VERSION = 2  # raise it with every change that gives some photo other features
-# Height and width, pixels: what KADID-10k's raters saw at once, and a bound on the cost of a photo.
-WINDOW = (384, 512)
 SLOW = frozenset(
     {"denoise"}
 )  # one takes a third of a second: a photo would take twice as long for 4 % of its conditions
@@ -79,14 +79,14 @@ def measure_features(
     """Distort the middle of a photo in every way and measure what changed.
 
     Args:
-        pixels: (H, W, 3) uint8 RGB. Of a photo larger than WINDOW (turned, for an upright one) the middle is taken.
+        pixels: (H, W, 3) uint8 RGB. Of a photo larger than SEEN (turned, for an upright one) the middle is taken.
         conditions: (distortion, level) pairs that can be made here.
         seeds: Of the recipe, one a condition.
 
     Returns:
         (conditions, features) in the order of FEATURES; NaN in rows of distortions in SLOW.
     """
-    window = torch.from_numpy(_middle(pixels).transpose(2, 0, 1)[None].copy())
+    window = torch.from_numpy(middle_of(pixels, SEEN).transpose(2, 0, 1)[None].copy())
     features = np.full((len(conditions), len(FEATURES)), np.nan, dtype=np.float16)
     with torch.inference_mode(), one_thread():
         # In float32 a pixel may lie one grey level off the exact one; it takes half the time.
@@ -95,15 +95,8 @@ def measure_features(
         for row, (name, level), seed in zip(features, conditions, seeds, strict=True):
             if name not in SLOW:
                 distorted = find(name).apply(prepared, level, as_seeds([seed]))
-                row[:] = compare(reference, _Views((distorted * 255 + 0.5).floor_().clamp_(0, 255)))
+                row[:] = compare(reference, _Views(to_bytes(distorted).float()))
     return features
-
-
-def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    tall, wide = WINDOW if width >= height else WINDOW[::-1]
-    top, left = max(0, (height - tall) // 2), max(0, (width - wide) // 2)
-    return pixels[top : top + tall, left : left + wide]
 
 
 @dataclass

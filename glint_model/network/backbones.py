@@ -8,7 +8,7 @@ import timm
 from torch import nn
 
 from glint_label.efficientnet import MODEL as PACKAGED
-from glint_label.efficientnet import installed_tensors, installed_weights
+from glint_label.efficientnet import WEIGHTS_SHA256, installed_tensors, installed_weights
 from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
 from glint_label.weights import find_weights, put_tensors, read_tensors
@@ -96,7 +96,7 @@ def load_backbone(network: nn.Module, name: str, weights: str | Path) -> str:
             raise WeightsError(f"{name}: only {PACKAGED} has packaged weights; use 'hub' or a local file")
         path = installed_weights()
         put_tensors(network, installed_tensors(), path, name)
-        return f"{path.name} sha256 {sha256_of(path)}"
+        return f"{path.name} sha256 {WEIGHTS_SHA256}"
     known = timm.get_pretrained_cfg(name) if weights == "hub" else None
     repository = (known and known.hf_hub_id) or ""
     path = _from_hub(name, repository) if weights == "hub" else Path(weights)

@@ -7,33 +7,21 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from glint_cli.main import main
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
 from glint_label.sources import FETCHED
 from tests.archives import kadid10k_files, zip_of
 from tests.conftest import save_photos
+from tests.glint_cli.test_commands import run
 from tests.http_site import answers, behave, serve
 
 
-def run(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
 @pytest.fixture
-def fresh(tmp_path, monkeypatch) -> Path:
+def fresh(new_machine) -> Path:
     """A machine with a folder of photos and nothing else; returns the user's data folder of the program."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.delenv("GLINT_DATA", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     save_photos(Path("pristine"), ["a.png", "b.png"])
-    return tmp_path / "data" / "glint-label"
+    return new_machine
 
 
 def test_all_that_can_be_fetched_is_offered():

@@ -35,13 +35,9 @@ def site(packed):
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    """An empty working folder, and a user's data folder that is not there yet; returns where kadid10k belongs."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.delenv("GLINT_DATA", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return tmp_path / "data" / "glint-label" / "kadid10k"
+def home(new_machine) -> Path:
+    """A machine with nothing on it; returns where kadid10k belongs."""
+    return new_machine / "kadid10k"
 
 
 def fetch(site, to=None, name="kadid10k", **options):

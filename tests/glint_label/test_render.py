@@ -16,24 +16,16 @@ from glint_label.manifest import read_manifest
 from glint_label.manifest.inspect import summarise
 from glint_label.render import Selection, render_build
 from glint_label.sources.kadid10k import DISTORTIONS
-from tests.conftest import save_photos, save_rated
+from tests.conftest import custom_build, save_photos, save_rated
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> BuildConfig:
     """Two photos, every distortion."""
     folder = tmp_path_factory.mktemp("render")
-    return BuildConfig(
-        refs=save_photos(folder / "refs", ["one.png", "two.jpg"]),
-        out=folder / "out",
-        source="custom",
-        source_dir=save_rated(folder / "rated", anchors=3, distortions=DISTORTIONS),
-        mos_range=(1, 5),
-        embedder="statistics",
-        transfer="knn",
-        workers=2,
-        images="png",
-    )
+    refs = save_photos(folder / "refs", ["one.png", "two.jpg"])
+    rated = save_rated(folder / "rated", anchors=3, distortions=DISTORTIONS)
+    return custom_build(refs, rated, folder / "out", transfer="knn", workers=2, images="png")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from glint_label.manifest.inspect import summarise
 from glint_label.render import render_build
 from glint_model.data.from_manifest import read_manifest_rows
 from glint_model.data.photos import Photos
-from tests.conftest import make_photo
+from tests.conftest import custom_build, make_photo
 
 SIZE = (128, 96)
 
@@ -82,17 +82,7 @@ def config(tmp_path, rated) -> BuildConfig:
     refs.mkdir()
     for name, width, height in (("large.png", 300, 200), ("small.png", 100, 80), ("upright.png", 150, 280)):
         Image.fromarray(make_photo(len(name), width, height)).save(refs / name)
-    return BuildConfig(
-        refs=refs,
-        out=tmp_path / "out",
-        source="custom",
-        source_dir=rated,
-        mos_range=(1, 5),
-        embedder="statistics",
-        transfer="gp",
-        size=SIZE,
-        workers=0,
-    )
+    return custom_build(refs, rated, tmp_path / "out", transfer="gp", size=SIZE)
 
 
 def test_every_step_sees_the_same_picture(config, tmp_path):

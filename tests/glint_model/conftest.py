@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_model.network.config import GlintConfig
 from glint_model.training.settings import PRESETS, TrainConfig
-from tests.conftest import save_photos, save_rated
+from tests.conftest import custom_build, save_photos, save_rated
 
 # A head count of 3 divides the width.
 SMALL = {
@@ -58,17 +57,5 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("manifest")
     rated = save_rated(root / "rated", anchors=6, distortions=("gaussian_blur", "white_noise", "jpeg"))
     refs = save_photos(root / "refs", [f"p{number:02d}.png" for number in range(24)])
-    build(
-        BuildConfig(
-            refs=refs,
-            out=root / "build",
-            source="custom",
-            source_dir=rated,
-            mos_range=(1, 5),
-            transfer="knn",
-            embedder="statistics",
-            k=2,
-            workers=0,
-        )
-    )
+    build(custom_build(refs, rated, root / "build", transfer="knn", k=2))
     return root / "build"

@@ -8,22 +8,12 @@ import pytest
 from PIL import Image
 
 from glint_label.build.config import BuildConfig
-from tests.conftest import make_photo, save_photos
+from tests.conftest import custom_build, make_photo, save_photos
 
 
 @pytest.fixture
 def config(refs, rated, tmp_path) -> BuildConfig:
-    return BuildConfig(
-        refs=refs,
-        out=tmp_path / "out",
-        source="custom",
-        source_dir=rated,
-        mos_range=(1, 5),
-        embedder="statistics",
-        transfer="knn",
-        k=2,
-        workers=0,
-    )
+    return custom_build(refs, rated, tmp_path / "out", transfer="knn", k=2)
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from glint_label.embed.statistics import StatisticsEmbedder
+from glint_label.images import SEEN
 from glint_label.manifest import anchor_seeds, recipe_seeds
 from glint_label.sources import load_source
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
 from glint_label.visibility import measure_anchors
-from glint_label.visibility.features import FEATURES, WINDOW, measure_features
+from glint_label.visibility.features import FEATURES, measure_features
 from tests.conftest import make_photo
 
 PHOTO = make_photo(3, 160, 120)
@@ -62,8 +63,8 @@ def test_every_distortion_has_finite_features_but_the_slow_one():
 @pytest.mark.parametrize("upright", [False, True])
 def test_of_a_large_photo_the_middle_is_measured(upright):
     wide = make_photo(5, 700, 500)
-    top, left = (500 - WINDOW[0]) // 2, (700 - WINDOW[1]) // 2
-    middle = wide[top : top + WINDOW[0], left : left + WINDOW[1]]
+    top, left = (500 - SEEN[1]) // 2, (700 - SEEN[0]) // 2
+    middle = wide[top : top + SEEN[1], left : left + SEEN[0]]
     if upright:
         wide, middle = wide.swapaxes(0, 1).copy(), middle.swapaxes(0, 1).copy()
     conditions, seeds = [("jpeg", 4)], [1]
