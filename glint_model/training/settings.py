@@ -194,7 +194,7 @@ PRESETS = {
         **_RANDOM,
     ),
     "default": _DEFAULT,
-    # Needs no download, and half an hour on a laptop is worth while.
+    # Needs no download and no GPU: about two hours on two cores.
     "lite": replace(
         _DEFAULT,
         preset="lite",
