@@ -1,6 +1,5 @@
 """Is this machine ready? Versions, codecs, devices, weights, sources, disk; what to do about each problem."""
 
-import multiprocessing
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def _device() -> Finding:
 def _workers() -> Finding:
     try:
         with workers_start():
-            multiprocessing.get_context("spawn").Lock()  # needs what worker processes need of the system
+            pass
     except WorkerError as error:
         return Finding("workers", "problem", str(error), "mount a writable /dev/shm, or use --workers 0")
     if not SHARED_MEMORY.is_dir():

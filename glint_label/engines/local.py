@@ -38,6 +38,7 @@ def workers_start() -> Iterator[None]:
         WorkerError: /dev/shm, where their semaphores lie, is missing, read-only or full; or no process is granted.
     """
     try:
+        multiprocessing.get_context("spawn").Lock()  # before anybody makes half of a pool, and trips over its remains
         yield
     except OSError as error:
         raise WorkerError(

@@ -7,7 +7,7 @@ the distortions that run on the host (glint_model/develop.py).
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -219,7 +219,7 @@ def iterate(recipe: Recipe, indices: Sequence[int], workers: int) -> Iterator[Ba
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_leave_signals_to_parent,
     )
-    with workers_start():
+    with workers_start() if workers else nullcontext():
         batches = iter(loader)
     for batch in batches:
         if isinstance(batch, GlintError):

@@ -15,9 +15,6 @@ from glint_label.weights import find_weights, put_tensors, read_tensors
 from glint_model.network.config import GlintConfig
 from glint_model.network.crops import CROP
 
-REDUCTIONS = (4, 8, 16)
-
-
 def make_vit(config: GlintConfig) -> Any:
     """Make the ViT up to its last tapped block, with random weights.
 
@@ -29,8 +26,9 @@ def make_vit(config: GlintConfig) -> Any:
     if not hasattr(vit, "blocks") or not hasattr(vit, "patch_embed") or not hasattr(vit, "prune_intermediate_layers"):
         raise UsageError(f"{config.vit}: not a ViT with blocks to tap; vit_small_patch16_224 is one")
     patch = vit.patch_embed.patch_size[0]
-    if vit.patch_embed.grid_size != (CROP // patch, CROP // patch) or patch % REDUCTIONS[-1]:
-        raise UsageError(f"{config.vit}: needs an input of {CROP} px and patches of 16 or 32 px")
+    if vit.patch_embed.grid_size != (CROP // patch, CROP // patch) or patch % config.cnn_reductions[-1]:
+        fitting = " or ".join(str(side) for side in (16, 32) if side % config.cnn_reductions[-1] == 0)
+        raise UsageError(f"{config.vit}: needs an input of {CROP} px and patches of {fitting} px")
     if config.tapped_blocks[-1] >= len(vit.blocks):
         raise UsageError(f"{config.vit}: has blocks 0 to {len(vit.blocks) - 1}, not {config.tapped_blocks[-1]}")
     vit.prune_intermediate_layers(list(config.tapped_blocks), prune_norm=True, prune_head=True)
@@ -38,10 +36,10 @@ def make_vit(config: GlintConfig) -> Any:
 
 
 def make_cnn(config: GlintConfig) -> tuple[Any, list[int]]:
-    """Make the CNN up to its map at 1/16, with random weights.
+    """Make the CNN up to its last map in use, with random weights.
 
     Returns:
-        The network and the indices of its maps at 1/4, 1/8 and 1/16.
+        The network and the indices of its maps at `cnn_reductions`.
 
     Raises:
         UsageError: A name that timm does not know, or a network without such maps.
@@ -49,10 +47,12 @@ def make_cnn(config: GlintConfig) -> tuple[Any, list[int]]:
     width = config.cnn_width
     options = {} if width is None else {"stem_width": width // 2, "channels": tuple(width << n for n in range(4))}
     cnn = _made(config.cnn, options)
+    reductions = config.cnn_reductions
     described = list(getattr(cnn, "feature_info", []))
-    stages = [max((i for i, s in enumerate(described) if s["reduction"] == r), default=-1) for r in REDUCTIONS]
+    stages = [max((i for i, s in enumerate(described) if s["reduction"] == r), default=-1) for r in reductions]
     if -1 in stages or not hasattr(cnn, "prune_intermediate_layers"):
-        raise UsageError(f"{config.cnn}: has no feature maps at 1/4, 1/8 and 1/16; resnet50 has")
+        sizes = ", ".join(f"1/{reduction}" for reduction in reductions)
+        raise UsageError(f"{config.cnn}: has no feature maps at {sizes}; resnet50 has")
     cnn.prune_intermediate_layers(stages, prune_norm=True, prune_head=True)
     return cnn, stages
 

@@ -22,7 +22,8 @@ class GlintConfig:
         vit: timm name of the global branch, a plain ViT for 224 px crops.
         vit_width: Token width other than the named model's; there are no pretrained weights for it.
         tapped_blocks: Blocks whose outputs are used, from 0; later blocks are left out.
-        cnn: timm name of the local branch; its maps at 1/4, 1/8 and 1/16 are used, later stages are left out.
+        cnn: timm name of the local branch; stages after the last map in use are left out.
+        cnn_reductions: Its maps that are used, by how much smaller than the crop they are: 4, 8, 16 or 32.
         cnn_width: Channels at 1/4 of a ResNet other than the named model's, doubled at each stage.
         attention_temperature: The channel attention's cosines are divided by it; 14 is sqrt(196 tokens).
         unscrambled: Leave the attention's output in its own layout, instead of reading the memory of its transpose
@@ -43,12 +44,13 @@ class GlintConfig:
     vit_width: int | None = None
     tapped_blocks: tuple[int, ...] = (6, 7, 8, 9)
     cnn: str = "resnet50.tv_in1k"
+    cnn_reductions: tuple[int, ...] = (4, 8, 16)
     cnn_width: int | None = None
     attention_temperature: Annotated[float, Field(gt=0)] = 14.0
     unscrambled: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     frozen_vit_blocks: Annotated[int, Field(ge=0)] = 5
-    frozen_cnn_stages: Annotated[int, Field(ge=0, le=3)] = 2
+    frozen_cnn_stages: Annotated[int, Field(ge=0)] = 2
     identity_init: bool = False
     frozen_batchnorm: bool = False
 
@@ -57,6 +59,11 @@ class GlintConfig:
         taps = self.tapped_blocks
         if not taps or taps[0] < 0 or any(a >= b for a, b in pairwise(taps)):
             raise UsageError(f"tapped_blocks {list(taps)}: must be block numbers from 0, ascending")
+        maps = self.cnn_reductions
+        if not maps or not set(maps) <= {4, 8, 16, 32} or any(a >= b for a, b in pairwise(maps)):
+            raise UsageError(f"cnn_reductions {list(maps)}: must be some of 4, 8, 16 and 32, ascending")
+        if self.frozen_cnn_stages > len(maps):
+            raise UsageError(f"frozen_cnn_stages {self.frozen_cnn_stages}: must be 0 to {len(maps)}")
         if self.frozen_vit_blocks > taps[-1]:
             raise UsageError(f"frozen_vit_blocks {self.frozen_vit_blocks}: must be 0 to {taps[-1]}")
 
@@ -102,7 +109,8 @@ class GlintConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that JSON can hold."""
-        return asdict(self) | {"tapped_blocks": list(self.tapped_blocks)}
+        lists = {"tapped_blocks": list(self.tapped_blocks), "cnn_reductions": list(self.cnn_reductions)}
+        return asdict(self) | lists
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GlintConfig":

@@ -46,7 +46,7 @@ class GlobalFeatures(nn.Module):
 
 
 class LocalFeatures(nn.Module):
-    """CLFE: a CNN's maps at 1/4, 1/8 and 1/16, each cut into patches that match the ViT's tokens."""
+    """CLFE: a CNN's M = 3 maps at 1/4, 1/8 and 1/16, each cut into patches that match the ViT's tokens."""
 
     def __init__(self, config: GlintConfig, width: int, patch: int) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class LocalFeatures(nn.Module):
                 parameter.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, 3, 224, 224) in [-1, 1] -> (B, 3D, N)."""
+        """Images (B, 3, 224, 224) in [-1, 1] -> (B, MD, N)."""
         images = images.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
         maps = self.cnn.forward_intermediates(  # (B, 256, 56, 56), (B, 512, 28, 28), (B, 1024, 14, 14)
             images, indices=self.stages, intermediates_only=True, stop_early=True
         )
-        tokens = [embed(each).flatten(2) for embed, each in zip(self.embeddings, maps, strict=True)]  # 3 x (B, D, N)
-        return torch.cat(tokens, dim=1)  # (B, 3D, N)
+        tokens = [embed(each).flatten(2) for embed, each in zip(self.embeddings, maps, strict=True)]  # M x (B, D, N)
+        return torch.cat(tokens, dim=1)  # (B, MD, N)
 
 
 class ChannelAttention(nn.Module):
@@ -156,7 +156,7 @@ class GlintIQA(nn.Module):
         tokens = (CROP // patch) ** 2
         self.local_features = LocalFeatures(config, width, patch)
         self.local_attention = ChannelAttention(tokens, config)
-        self.local_projection = nn.Linear(3 * width, width)
+        self.local_projection = nn.Linear(len(config.cnn_reductions) * width, width)
         self.attentions = nn.ModuleList(ChannelAttention(tokens, config) for _ in config.tapped_blocks)
         self.interactions = nn.ModuleList(SpatialInteraction(width) for _ in config.tapped_blocks)
         self.head = Head(width, config)
@@ -167,7 +167,7 @@ class GlintIQA(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """Score crops, (B, 3, 224, 224) in [0, 1] -> (B,) on the scale of the labels, higher is better."""
         images = 2 * crops - 1  # mean and deviation 0.5, for both branches
-        local = self.local_attention(self.local_features(images))  # (B, 3D, N)
+        local = self.local_attention(self.local_features(images))  # (B, MD, N)
         running = self.local_projection(local.transpose(1, 2)).transpose(1, 2)  # (B, D, N)
         steps = zip(self.global_features(images), self.attentions, self.interactions, strict=True)
         for tokens, attend, interact in steps:
