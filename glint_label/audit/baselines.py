@@ -52,15 +52,20 @@ def measures_as_labels(scores: Floats, features: NDArray[np.float16]) -> list[Pr
         scores: (anchors, conditions).
         features: (anchors, conditions, features), NaN where not measured: no prediction there.
     """
+    nothing, unlike = np.full(scores.shape, np.nan), np.full(len(scores), np.nan)
+    return [
+        Predictions("none", name, _map_monotonically(value_of(name, features), scores), nothing, unlike)
+        for name in MEASURES
+    ]
+
+
+def value_of(measure: str, features: NDArray[np.float16]) -> Floats:
+    """Take a full-reference measure out of the features: (..., features) -> (...)."""
     from glint_label.visibility.features import FEATURES
 
-    nothing, unlike = np.full(scores.shape, np.nan), np.full(len(scores), np.nan)
-    labels = []
-    for name, parts in MEASURES.items():
-        values = features[..., [FEATURES.index(part) for part in parts]].astype(np.float64)
-        values = (values if name in _PLAIN else np.exp(values)).mean(axis=2)
-        labels.append(Predictions("none", name, _map_monotonically(values, scores), nothing, unlike))
-    return labels
+    values = features[..., [FEATURES.index(part) for part in MEASURES[measure]]].astype(np.float64)
+    found: Floats = (values if measure in _PLAIN else np.exp(values)).mean(axis=-1)
+    return found
 
 
 def _map_monotonically(values: Floats, scores: Floats) -> Floats:
