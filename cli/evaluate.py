@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glint_cli.interrupt import if_interrupted, needs_out
-from glint_cli.options import FILE, NameList, config_option, device_option, json_option, workers_option
+from glint_cli.options import (
+    FILE,
+    NameList,
+    config_option,
+    device_option,
+    higher_is_worse_option,
+    json_option,
+    warn_of_rising_scores,
+    workers_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.scoring import crops_option, open_scorer
 from glint_cli.text import count, table, to_json
@@ -37,6 +46,7 @@ _SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
     help="kadid10k, tid2013, csiq, live, koniq10k, clive, spaq, custom, or a table with file_name, mos[, group].",
 )
 @click.option("--data-dir", type=FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
+@higher_is_worse_option
 @click.option("--allow-missing", is_flag=True, help="Go on without images that are missing.")
 @click.option(
     "--pixels",
@@ -58,6 +68,7 @@ def evaluate(
     checkpoint: Path,
     dataset: str,
     data_dir: Path | None,
+    higher_is_worse: bool,
     allow_missing: bool,
     pixels: str,
     anchors: tuple[str, ...] | None,
@@ -82,8 +93,10 @@ def evaluate(
     from glint_model.evaluation.evaluate import evaluate as compare
     from glint_model.evaluation.kept import KeptScores
 
-    rated = load_dataset(dataset, data_dir).select(anchors or (), types or ())
-    rated, missing = choose_images(rated, pixels, allow_missing)
+    rated = load_dataset(dataset, data_dir, higher_is_worse=higher_is_worse)
+    if rated.source is not None:
+        warn_of_rising_scores(rated.source, higher_is_worse)
+    rated, missing = choose_images(rated.select(anchors or (), types or ()), pixels, allow_missing)
     scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     if out is not None:
         make_folder(out)

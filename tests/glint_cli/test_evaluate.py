@@ -76,9 +76,22 @@ def test_evaluate_makes_the_pixels_of_chosen_contents_and_prints_json(checkpoint
     assert list(figures["distortions"]) == ["lens_blur"]
 
 
+def test_evaluate_turns_a_scale_on_which_higher_is_worse_and_warns_of_one_turned_in_error(checkpoint, table, tmp_path):
+    fixed = ["--checkpoint", checkpoint, "--crops", "1", "--workers", "0", "--device", "cpu", "--json"]
+    plain, turned = (
+        json.loads(run("evaluate", "--dataset", table, *fixed, *extra).stdout) for extra in ([], ["--higher-is-worse"])
+    )
+    assert turned["pooled"]["srocc"] == pytest.approx(-plain["pooled"]["srocc"])
+    custom = ["--dataset", "custom", "--data-dir", save_rated(tmp_path / "rated", anchors=2), "--pixels", "regenerate"]
+    one = [*custom, "--anchors", "anchors/a0.png", "--types", "lens_blur"]
+    assert "Warning" not in run("evaluate", *one, *fixed).stderr
+    assert "leave --higher-is-worse out" in run("evaluate", *one, *fixed, "--higher-is-worse").stderr
+
+
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
+        (["--dataset", "kadid10k", "--higher-is-worse"], 2, "the scale of kadid10k is known"),
         (["--dataset", "pipal"], 2, "unknown dataset 'pipal'; known are"),
         (["--dataset", "kadid10k", "--data-dir", "/nowhere"], 3, "pass the folder of kadid10k with --data-dir"),
         (["--anchors", "content9"], 2, "no images of 'content9'; its contents are content0"),
