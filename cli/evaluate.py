@@ -24,7 +24,8 @@ from glint_label.files import format_json, make_folder, write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
-    from glint_model.evaluation.evaluate import Evaluation, MetricsAndIntervals
+    from glint_model.evaluation.evaluate import Evaluation
+    from glint_model.evaluation.figures import MetricsAndIntervals
 
 _TITLES = {
     "srocc": "SROCC",
@@ -34,7 +35,6 @@ _TITLES = {
     "rmse": "RMSE",
     "rmse_fitted": "RMSE, fitted",
 }
-_SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
 
 
 @click.command()
@@ -89,6 +89,7 @@ def evaluate(
     """
     if_interrupted(needs_out(out, "DIR"))
     from glint_model.datasets import load_dataset
+    from glint_model.evaluation import baselines
     from glint_model.evaluation.evaluate import choose_images, score_rated
     from glint_model.evaluation.evaluate import evaluate as compare
     from glint_model.evaluation.kept import KeptScores
@@ -100,7 +101,7 @@ def evaluate(
     scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     if out is not None:
         make_folder(out)
-    kept = KeptScores(out and out / "scores.csv", made_with)
+    kept = KeptScores(out and out / "scores.csv", {**made_with, "baselines": baselines.VERSION})
     scored = score_rated(rated, scorer, pixels, seed=seed, workers=workers, progress=show_progress, kept=kept)
     found = compare(scored, rated.distortions, splits=splits, seed=seed, progress=show_progress)
     figures = {
@@ -120,7 +121,8 @@ def evaluate(
         from glint_model.evaluation.plots import scatter
 
         title = f"{checkpoint.name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
-        write_atomic(out / "scores.csv", format_csv(_SCORES, scored[list(_SCORES)].itertuples(index=False)))
+        columns = ["file_name", "group", "distortion", "level", "mos", "score", *(b.name for b in baselines.BASELINES)]
+        write_atomic(out / "scores.csv", format_csv(columns, scored[columns].itertuples(index=False)))
         write_atomic(out / "metrics.json", format_json(figures))
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()
@@ -156,12 +158,33 @@ def show(figures: dict[str, Any], found: "Evaluation") -> None:
     click.echo(table(header, rows))
     if found.splits:
         click.echo(f"  ({len(found.splits)} content-disjoint splits: each time a fifth of the contents is tested)")
+    click.echo("\nHeld against what takes no network, on the same images")
+    click.echo(held_against(found))
     if found.distortions:
         click.echo("\nBy distortion")
         click.echo(by_distortion(found.distortions))
     for name, agreement in {"all images": found.pooled, **found.distortions}.items():
         if agreement.metrics.warning:
             click.echo(f"  - {name}: {agreement.metrics.warning}")
+
+
+def held_against(found: "Evaluation") -> str:
+    """Lay out a line for the network and for each baseline."""
+    from glint_model.evaluation.baselines import TITLES
+
+    lines = {"this network": found.pooled}
+    lines |= {TITLES[name]: comparison.pooled for name, comparison in found.baselines.items()}
+    last = ("plcc_fitted", "rmse_fitted")
+    rows = [
+        [
+            title,
+            number(one.metrics.srocc),
+            interval(one, "srocc"),
+            *(number(getattr(one.metrics, name)) for name in last),
+        ]
+        for title, one in lines.items()
+    ]
+    return table(["", "SROCC", "95 %", *(_TITLES[name] for name in last)], rows)
 
 
 def by_distortion(distortions: "dict[str, MetricsAndIntervals]") -> str:
