@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glint_cli.interrupt import if_interrupted, needs_out
-from glint_cli.options import FILE, NameList, config_option, device_option, json_option, workers_option
+from glint_cli.options import (
+    FILE,
+    NameList,
+    config_option,
+    device_option,
+    higher_is_worse_option,
+    json_option,
+    warn_of_rising_scores,
+    workers_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.scoring import crops_option, open_scorer
 from glint_cli.text import count, table, to_json
@@ -15,7 +24,8 @@ from glint_label.files import format_json, make_folder, write_atomic
 from glint_label.manifest import format_csv
 
 if TYPE_CHECKING:
-    from glint_model.evaluation.evaluate import Evaluation, MetricsAndIntervals
+    from glint_model.evaluation.evaluate import Evaluation
+    from glint_model.evaluation.figures import MetricsAndIntervals
 
 _TITLES = {
     "srocc": "SROCC",
@@ -25,7 +35,6 @@ _TITLES = {
     "rmse": "RMSE",
     "rmse_fitted": "RMSE, fitted",
 }
-_SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
 
 
 @click.command()
@@ -37,6 +46,7 @@ _SCORES = ("file_name", "group", "distortion", "level", "mos", "score")
     help="kadid10k, tid2013, csiq, live, koniq10k, clive, spaq, custom, or a table with file_name, mos[, group].",
 )
 @click.option("--data-dir", type=FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
+@higher_is_worse_option
 @click.option("--allow-missing", is_flag=True, help="Go on without images that are missing.")
 @click.option(
     "--pixels",
@@ -58,6 +68,7 @@ def evaluate(
     checkpoint: Path,
     dataset: str,
     data_dir: Path | None,
+    higher_is_worse: bool,
     allow_missing: bool,
     pixels: str,
     anchors: tuple[str, ...] | None,
@@ -78,16 +89,19 @@ def evaluate(
     """
     if_interrupted(needs_out(out, "DIR"))
     from glint_model.datasets import load_dataset
+    from glint_model.evaluation import baselines
     from glint_model.evaluation.evaluate import choose_images, score_rated
     from glint_model.evaluation.evaluate import evaluate as compare
     from glint_model.evaluation.kept import KeptScores
 
-    rated = load_dataset(dataset, data_dir).select(anchors or (), types or ())
-    rated, missing = choose_images(rated, pixels, allow_missing)
+    rated = load_dataset(dataset, data_dir, higher_is_worse=higher_is_worse)
+    if rated.source is not None:
+        warn_of_rising_scores(rated.source, higher_is_worse)
+    rated, missing = choose_images(rated.select(anchors or (), types or ()), pixels, allow_missing)
     scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     if out is not None:
         make_folder(out)
-    kept = KeptScores(out and out / "scores.csv", made_with)
+    kept = KeptScores(out and out / "scores.csv", {**made_with, "baselines": baselines.VERSION})
     scored = score_rated(rated, scorer, pixels, seed=seed, workers=workers, progress=show_progress, kept=kept)
     found = compare(scored, rated.distortions, splits=splits, seed=seed, progress=show_progress)
     figures = {
@@ -107,7 +121,8 @@ def evaluate(
         from glint_model.evaluation.plots import scatter
 
         title = f"{checkpoint.name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
-        write_atomic(out / "scores.csv", format_csv(_SCORES, scored[list(_SCORES)].itertuples(index=False)))
+        columns = ["file_name", "group", "distortion", "level", "mos", "score", *(b.name for b in baselines.BASELINES)]
+        write_atomic(out / "scores.csv", format_csv(columns, scored[columns].itertuples(index=False)))
         write_atomic(out / "metrics.json", format_json(figures))
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()
@@ -143,12 +158,33 @@ def show(figures: dict[str, Any], found: "Evaluation") -> None:
     click.echo(table(header, rows))
     if found.splits:
         click.echo(f"  ({len(found.splits)} content-disjoint splits: each time a fifth of the contents is tested)")
+    click.echo("\nHeld against what takes no network, on the same images")
+    click.echo(held_against(found))
     if found.distortions:
         click.echo("\nBy distortion")
         click.echo(by_distortion(found.distortions))
     for name, agreement in {"all images": found.pooled, **found.distortions}.items():
         if agreement.metrics.warning:
             click.echo(f"  - {name}: {agreement.metrics.warning}")
+
+
+def held_against(found: "Evaluation") -> str:
+    """Lay out a line for the network and for each baseline."""
+    from glint_model.evaluation.baselines import TITLES
+
+    lines = {"this network": found.pooled}
+    lines |= {TITLES[name]: comparison.pooled for name, comparison in found.baselines.items()}
+    last = ("plcc_fitted", "rmse_fitted")
+    rows = [
+        [
+            title,
+            number(one.metrics.srocc),
+            interval(one, "srocc"),
+            *(number(getattr(one.metrics, name)) for name in last),
+        ]
+        for title, one in lines.items()
+    ]
+    return table(["", "SROCC", "95 %", *(_TITLES[name] for name in last)], rows)
 
 
 def by_distortion(distortions: "dict[str, MetricsAndIntervals]") -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, NameList
+from glint_cli.options import FILE, NameList, higher_is_worse_option, warn_of_rising_scores
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
 from glint_label.errors import UsageError
@@ -19,6 +19,7 @@ _EPOCHS = 5.0
 @click.option("--checkpoint", required=True, type=FILE, help="Weights to start from.")
 @click.option("--source", required=True, metavar="NAME|CSV", help="Rated images: as for `evaluate --dataset`.")
 @click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for `evaluate`]")
+@higher_is_worse_option
 @click.option(
     "--train-anchors",
     metavar="LIST|FILE",
@@ -43,7 +44,9 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     from glint_model.training.loop import train
     from glint_model.training.settings import resolve
 
+    turned = options.pop("higher_is_worse")  # a flag that is not given must not overrule the settings file
     given = merge_config(config_file, options)
+    turned = given.pop("higher_is_worse", False) or turned
     resume = given.pop("resume", None)
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     network, _, facts = load_weights(checkpoint)
@@ -51,7 +54,9 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     source, wanted = given.pop("source"), given.pop("train_anchors", ())
     excluded = set(given.get("exclude_anchors", ()))
     preset = given.pop("preset", json.loads(facts.get("settings", "{}")).get("preset", "default"))
-    rated = load_dataset(source, source_dir)
+    rated = load_dataset(source, source_dir, higher_is_worse=turned)
+    if rated.source is not None:
+        warn_of_rising_scores(rated.source, turned)
     known = set(rated.images["group"]) | set(rated.source.missing_anchors if rated.source else ())
     if unknown := sorted(excluded - known):
         raise UsageError(f"--exclude-anchors: {rated.name} has no {unknown[0]!r}")

@@ -190,7 +190,7 @@ workers_option = click.option(
     help="Worker processes.  [default: one per core]",
 )
 higher_is_worse_option = click.option(
-    "--higher-is-worse", is_flag=True, help="Turn the scores of --source custom: DMOS, say."
+    "--higher-is-worse", is_flag=True, help="Turn the scores of your own ratings: DMOS, say."
 )
 device_option = click.option(
     "--device", default="auto", metavar="NAME", help="Torch device; auto uses a GPU if there is one."

@@ -68,7 +68,7 @@ def load_source(
     if mos_range is not None and name != "custom":
         raise UsageError(f"--mos-range is for --source custom; {name} declares its own range")
     if higher_is_worse and name != "custom":
-        raise UsageError(f"--higher-is-worse is for --source custom; the scale of {name} is known")
+        raise UsageError(f"--higher-is-worse is for your own ratings; the scale of {name} is known")
     if mos_range is not None and not -inf < mos_range[0] < mos_range[1] < inf:
         raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: must be two numbers, the lower one first")
     root = Path(path) if path is not None else require_source_dir(name)

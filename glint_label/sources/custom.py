@@ -12,7 +12,7 @@ import pandas as pd
 
 from glint_label.errors import SourceError
 from glint_label.sources.source import Source, check_ratings, find_anchors
-from glint_label.sources.tables import read_table, to_numbers
+from glint_label.sources.tables import read_table, to_numbers, turned
 from glint_label.texts import read_text
 
 
@@ -54,7 +54,7 @@ def load_custom(
     low, high = (float(bound) for bound in mos_range or (ratings["mos"].min(), ratings["mos"].max()))
     check_ratings(ratings, label_file, (low, high))
     if higher_is_worse:
-        ratings["mos"] = low + high - ratings["mos"]
+        ratings["mos"] = turned(ratings["mos"], (low, high))
     anchors, missing = find_anchors("custom", _anchor_files(ratings, root, label_file), allow_missing_anchors)
     return Source(
         name="custom",

@@ -96,6 +96,12 @@ def to_numbers(table: pd.DataFrame, column: str, path: Path) -> "pd.Series[float
     return numbers.astype(float)
 
 
+def turned(scores: "pd.Series[float]", mos_range: tuple[float, float]) -> "pd.Series[float]":
+    """Turn scores of which higher is worse, as DMOS are, within their range: low + high - score; NaN stays."""
+    low, high = mos_range
+    return (low + high - scores).clip(low, high)  # the sum's rounding must not lead out of the range
+
+
 def _with_points(text: "pd.Series[str]") -> "pd.Series[str]":
     """Replace decimal commas, unless the column has points as well or its commas may separate thousands."""
     commas = text[text.str.contains(",", regex=False)]

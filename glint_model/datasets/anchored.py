@@ -14,7 +14,7 @@ from glint_label.sources.custom import load_custom
 from glint_label.sources.folder import DatasetFolder
 from glint_label.sources.kadid10k import load_kadid10k
 from glint_label.sources.tid2013 import load_tid2013
-from glint_model.datasets.rated import RatedImages, rated_images
+from glint_model.datasets.rated import TURNED, RatedImages, rated_images
 
 _SCALES = {
     "kadid10k": "the column dmos as it is: in spite of its name, higher is better",
@@ -33,13 +33,18 @@ class _AnchorsThere(dict[str, Path]):
         )
 
 
-def load_anchored(name: str, root: Path) -> RatedImages:
+def load_anchored(name: str, root: Path, *, higher_is_worse: bool = False) -> RatedImages:
     """Read a rated source; anchors are needed only by who makes the images from them.
+
+    Args:
+        name: kadid10k, tid2013 or custom.
+        root: Its folder.
+        higher_is_worse: Turn the scores of `custom` within their range.
 
     Raises:
         SourceError: Malformed or incomplete ratings, or no anchor at all where images can only be made from them.
     """
-    source = _load(name, root)
+    source = _load(name, root, higher_is_worse)
     ratings = source.ratings
     table = pd.DataFrame(
         {
@@ -60,19 +65,19 @@ def load_anchored(name: str, root: Path) -> RatedImages:
         root=source.root,
         images=images[usable].reset_index(drop=True),
         mos_range=source.mos_range,
-        scale=_SCALES[name],
+        scale=f"the scores {TURNED}" if higher_is_worse else _SCALES[name],
         distortions=source.distortions,
         source=replace(source, anchors=_AnchorsThere(source.anchors)),
         unavailable=images[~usable].reset_index(drop=True),
     )
 
 
-def _load(name: str, root: Path) -> Source:
+def _load(name: str, root: Path, higher_is_worse: bool) -> Source:
     if name == "kadid10k":
         return load_kadid10k(root, allow_missing_anchors=True, keep_unanchored_ratings=True)
     if name == "tid2013":
         return load_tid2013(root, allow_missing_anchors=True, keep_unanchored_ratings=True)
-    return load_custom(root, allow_missing_anchors=True)
+    return load_custom(root, allow_missing_anchors=True, higher_is_worse=higher_is_worse)
 
 
 def _file_names(source: Source) -> list[str]:

@@ -12,6 +12,7 @@ from glint_label.sources import Source
 from glint_label.sources.folder import DatasetFolder
 
 COLUMNS = ("file_name", "mos", "group", "distortion", "level")
+TURNED = "turned round, as higher is worse there (--higher-is-worse)"  # for `RatedImages.scale`
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,41 +12,18 @@ from glint_label.distortions import DISTORTIONS, distort, prepare
 from glint_label.errors import InputError, UsageError
 from glint_label.images import read_photo
 from glint_label.manifest import recipe_seeds
-from glint_label.metrics import MEASURES, RESAMPLES, Metrics, content_splits, intervals, measure
+from glint_label.metrics import MEASURES, RESAMPLES, content_splits, intervals, measure
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Source
 from glint_model.datasets import RatedImages
+from glint_model.evaluation.baselines import BASELINES, Comparison, compare, measure_pixels
+from glint_model.evaluation.figures import MetricsAndIntervals, known
 from glint_model.evaluation.kept import KeptScores
 from glint_model.evaluation.score import MadeImage, ReadImage, Scorer, score_made
 
 PIXELS = ("disk", "regenerate")
-Interval = tuple[float, float]
 
 _BY_DISTORTION = ("srocc", "plcc")  # the measures that get an interval for each distortion
-
-
-@dataclass(frozen=True)
-class MetricsAndIntervals:
-    """How well scores agree with the ratings of some images.
-
-    Attributes:
-        metrics: The figures.
-        interval: 95 % bootstrap interval over contents, by name of the figure.
-    """
-
-    metrics: Metrics
-    interval: dict[str, Interval]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain values that JSON can hold; what does not exist is None."""
-        figures = {name: _known(getattr(self.metrics, name)) for name in MEASURES}
-        return {
-            "images": self.metrics.images,
-            **figures,
-            "interval": {name: [_known(bound) for bound in bounds] for name, bounds in self.interval.items()},
-            "fit": asdict(self.metrics.fit) if self.metrics.fit else None,
-            "warning": self.metrics.warning,
-        }
 
 
 @dataclass(frozen=True)
@@ -58,12 +35,14 @@ class Evaluation:
         pooled: All images together.
         distortions: Name -> its images; empty where none is named.
         splits: Figures of each content-disjoint test split, by name.
+        baselines: What the network is held against, on the same images; by name.
     """
 
     contents: int
     pooled: MetricsAndIntervals
     distortions: dict[str, MetricsAndIntervals]
     splits: list[dict[str, float]]
+    baselines: dict[str, Comparison]
 
     @property
     def median(self) -> dict[str, float]:
@@ -76,11 +55,12 @@ class Evaluation:
             "contents": self.contents,
             "pooled": self.pooled.to_dict(),
             "distortions": {name: agreement.to_dict() for name, agreement in self.distortions.items()},
+            "baselines": {name: comparison.to_dict() for name, comparison in self.baselines.items()},
         }
         if self.splits:
             found["splits"] = {
-                "median": {name: _known(value) for name, value in self.median.items()},
-                "rounds": [{name: _known(value) for name, value in split.items()} for split in self.splits],
+                "median": {name: known(value) for name, value in self.median.items()},
+                "rounds": [{name: known(value) for name, value in split.items()} for split in self.splits],
             }
         return found
 
@@ -108,8 +88,11 @@ class Regenerate:
         made = []
         for (number, level), seed in zip(levels, seeds, strict=True):
             made_of = f"{photo.sha256} {name} {level} {seed}"
-            image = None if made_of in self.known else distort(prepared, name, level, seed)
-            made.append(MadeImage(number, image, made_of))
+            if made_of in self.known:
+                made.append(MadeImage(number, None, made_of))
+            else:
+                image = distort(prepared, name, level, seed)
+                made.append(MadeImage(number, image, made_of, measure_pixels(image)))
         return made
 
 
@@ -177,7 +160,7 @@ def score_rated(
         kept: Where scores are kept until they are written, and those of an earlier call.
 
     Returns:
-        The table `rated.images` with the column `score`.
+        The table `rated.images` with the column `score`, and those of BASELINES.
 
     Raises:
         InputError: An image does not open, or the network gives no number for it.
@@ -192,13 +175,16 @@ def score_rated(
         found = score_made(make, items, len(images), scorer, workers, progress, kept)
     else:
         files = [(number, rated.root / name) for number, name in enumerate(images["file_name"])]
-        found = score_made(ReadImage(kept.known), files, len(files), scorer, workers, progress, kept)
+        read = ReadImage(kept.known, measure_pixels)
+        found = score_made(read, files, len(files), scorer, workers, progress, kept)
     bad = {number: result for number, result in found.items() if isinstance(result, str)}
     if bad:
         first = min(bad)
         name = images["file_name"].iloc[first]
         raise InputError(f"{rated.name}: {len(bad):,} images have no score, first {name}: {bad[first]}")
-    return images.assign(score=[found[number] for number in range(len(images))])
+    columns = ["score", *(baseline.name for baseline in BASELINES)]
+    numbers = pd.DataFrame([found[number] for number in range(len(images))], columns=columns)
+    return pd.concat([images, numbers], axis=1)
 
 
 def evaluate(
@@ -221,7 +207,7 @@ def evaluate(
         progress: Makes the progress bar, which counts intervals.
     """
     groups = {name: rows for name in distortions if len(rows := scored[scored["distortion"] == name])}
-    with closing(progress("intervals", 1 + len(groups), 0)) as bar:
+    with closing(progress("intervals", 2 + len(groups), 0)) as bar:
 
         def agreement(rows: pd.DataFrame, measures: Sequence[str]) -> MetricsAndIntervals:
             scores, mos = rows["score"].to_numpy(), rows["mos"].to_numpy()
@@ -231,18 +217,17 @@ def evaluate(
 
         pooled = agreement(scored, MEASURES)
         by_distortion = {name: agreement(rows, _BY_DISTORTION) for name, rows in groups.items()}
+        baselines = compare(scored, groups, resamples=resamples, seed=seed)
+        bar.update(1)
     return Evaluation(
         contents=scored["group"].nunique(),
         pooled=pooled,
         distortions=by_distortion,
         splits=[_split(scored[mask]) for mask in content_splits(scored["group"], splits)] if splits else [],
+        baselines=baselines,
     )
 
 
 def _split(rows: pd.DataFrame) -> dict[str, float]:
     found = measure(rows["score"], rows["mos"])
     return {"images": len(rows), **{name: getattr(found, name) for name in MEASURES}}
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 Scorer = Callable[[Pixels], float]  # (H, W, 3) uint8 RGB -> its score
+Numbers = tuple[float, ...]
+Measure = Callable[[Pixels], Numbers]
 Item = TypeVar("Item")
 
 
@@ -41,11 +43,13 @@ class MadeImage(NamedTuple):
         number: Which one.
         image: (H, W, 3) uint8 RGB; or why there is none; or None, where its score is known.
         made_of: All that its pixels depend on; empty where there are none.
+        measured: What the worker has measured of it.
     """
 
     number: int
     image: Pixels | str | None
     made_of: str = ""
+    measured: Numbers = ()
 
 
 def list_inputs(paths: Sequence[Path]) -> list[Path]:
@@ -89,7 +93,7 @@ def score_files(
     kept = kept or KeptScores()
     found = score_made(ReadImage(kept.known), enumerate(files), len(files), scorer, workers, progress, kept)
     return [
-        Scored(as_text(file), result) if isinstance(result, float) else Scored(as_text(file), np.nan, result)
+        Scored(as_text(file), np.nan, result) if isinstance(result, str) else Scored(as_text(file), result[0])
         for file, result in zip(files, (found[number] for number in range(len(files))), strict=True)
     ]
 
@@ -100,9 +104,11 @@ class ReadImage:
 
     Attributes:
         known: sha256 of files whose scores are known.
+        measure: Picklable; what else to measure of each image.
     """
 
     known: frozenset[str] = frozenset()
+    measure: Measure | None = None
 
     def __call__(self, item: tuple[int, Path]) -> list[MadeImage]:
         """Decode it; by its bytes a file is known, as a date says little of what is in it."""
@@ -117,7 +123,8 @@ class ReadImage:
             return [MadeImage(number, str(error))]
         except OSError as error:
             return [MadeImage(number, f"{as_text(path)}: {error.strerror}")]
-        return [MadeImage(number, photo.pixels, photo.sha256)]
+        measured = self.measure(photo.pixels) if self.measure else ()
+        return [MadeImage(number, photo.pixels, photo.sha256, measured)]
 
 
 def score_made(
@@ -128,7 +135,7 @@ def score_made(
     workers: int,
     progress: MakeProgress,
     kept: KeptScores,
-) -> dict[int, float | str]:
+) -> dict[int, Numbers | str]:
     """Score images as worker processes make them.
 
     Args:
@@ -138,22 +145,22 @@ def score_made(
         scorer: Scores one image, in this process.
         workers: Processes; 0 for this one.
         progress: Makes the progress bar, which counts images.
-        kept: Gets each score as it is made, and gives those that are known.
+        kept: Gets each score as it is made, with what was measured, and gives those that are known.
 
     Returns:
-        Number -> score, or the reason.
+        Number -> score and what the worker measured, or the reason why there is no score.
     """
-    found: dict[int, float | str] = {}
+    found: dict[int, Numbers | str] = {}
     with run_tasks(make, items, workers, progress, "images", total, 0, lambda _, images: len(images)) as results:
         for _, images in results:
-            for number, image, made_of in images:
+            for number, image, made_of, measured in images:
                 if image is None:
                     found[number] = kept.reuse(made_of)
                 elif isinstance(image, str):
                     found[number] = image
                 elif np.isfinite(score := float(scorer(image))):
-                    kept.add(made_of, score)
-                    found[number] = score
+                    found[number] = (score, *measured)
+                    kept.add(made_of, (score, *measured))
                 else:
                     found[number] = f"non-finite score ({score}): the checkpoint is unusable"
     return found

@@ -55,6 +55,9 @@ def test_evaluate_shows_and_saves_its_figures(checkpoint, table, tmp_path):
     assert "scores.csv, metrics.json and scatter.png are in" in output
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert (figures["contents"], figures["pooled"]["images"], figures["crops"]) == (4, 8, 2)
+    for line in ("this network", "JPEG size per pixel", "sharpness", "little noise", "the same score for all"):
+        assert re.search(rf"^  {line} +(-?[01]\.\d{{3}}|-) ", output, re.MULTILINE)
+    assert figures["baselines"]["constant"]["pooled"]["rmse"] == pytest.approx(5.25**0.5)  # ratings of 1..8
     low, high = figures["pooled"]["interval"]["srocc"]
     assert low <= figures["pooled"]["srocc"] <= high
     with (tmp_path / "out" / "scores.csv").open() as file:
@@ -76,9 +79,22 @@ def test_evaluate_makes_the_pixels_of_chosen_contents_and_prints_json(checkpoint
     assert list(figures["distortions"]) == ["lens_blur"]
 
 
+def test_evaluate_turns_a_scale_on_which_higher_is_worse_and_warns_of_one_turned_in_error(checkpoint, table, tmp_path):
+    fixed = ["--checkpoint", checkpoint, "--crops", "1", "--workers", "0", "--device", "cpu", "--json"]
+    plain, turned = (
+        json.loads(run("evaluate", "--dataset", table, *fixed, *extra).stdout) for extra in ([], ["--higher-is-worse"])
+    )
+    assert turned["pooled"]["srocc"] == pytest.approx(-plain["pooled"]["srocc"])
+    custom = ["--dataset", "custom", "--data-dir", save_rated(tmp_path / "rated", anchors=2), "--pixels", "regenerate"]
+    one = [*custom, "--anchors", "anchors/a0.png", "--types", "lens_blur"]
+    assert "Warning" not in run("evaluate", *one, *fixed).stderr
+    assert "leave --higher-is-worse out" in run("evaluate", *one, *fixed, "--higher-is-worse").stderr
+
+
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
+        (["--dataset", "kadid10k", "--higher-is-worse"], 2, "the scale of kadid10k is known"),
         (["--dataset", "pipal"], 2, "unknown dataset 'pipal'; known are"),
         (["--dataset", "kadid10k", "--data-dir", "/nowhere"], 3, "pass the folder of kadid10k with --data-dir"),
         (["--anchors", "content9"], 2, "no images of 'content9'; its contents are content0"),
@@ -171,6 +187,19 @@ def test_a_stopped_evaluation_goes_on_and_ends_in_the_same_bytes(
     assert len(rest) == len(whole) - 5
     assert f"are in {tmp_path / 'out'}; 5 images had been scored before" in output
     assert file_bytes(tmp_path / "out") == file_bytes(tmp_path / "whole")
+
+
+def test_evaluate_does_not_take_the_scores_that_a_stopped_score_left_in_its_folder(
+    checkpoint, table, tmp_path, monkeypatch
+):
+    same = ["--checkpoint", checkpoint, "--crops", "2", "--workers", "0", "--device", "cpu", "--out"]
+    with monkeypatch.context() as patch:
+        count_scores(patch, stop_before=3)
+        run("score", table.parent / "images", *same, tmp_path / "out" / "scores.csv", code=130)
+    assert (tmp_path / "out" / "scores.csv.partial").exists()
+    scored = count_scores(monkeypatch)
+    run("evaluate", "--dataset", table, *same, tmp_path / "out")  # they lack what the baselines need
+    assert len(scored) == 8
 
 
 def test_score_goes_on_where_it_was_killed_and_ends_in_the_same_bytes(checkpoint, tmp_path, monkeypatch):

@@ -166,12 +166,15 @@ def test_finetune_takes_a_csv_on_another_scale(config, tmp_path):
     weights = tmp_path / "run" / "last.safetensors"
     settings = tmp_path / "few.yaml"
     settings.write_text("batch_size: 4\nval_every: 2\nval_images: 4\n")
-    printed = run(
+    command = [
         "finetune", "--checkpoint", weights, "--source", tmp_path / "mine.csv", "--config", settings,
         "--workers", 0, "--device", "cpu", "--steps", 2, "--out", tmp_path / "tuned",
-    )  # fmt: skip
-    assert "2 of 2 steps" in printed.stdout
+    ]  # fmt: skip
+    assert "2 of 2 steps" in run(*command).stdout
     from glint_model import GlintIQA
 
     scores = GlintIQA.load(tmp_path / "tuned" / "last.safetensors").score([tmp_path / "photos" / "3.png"], crops=2)
     assert 20 < scores[0] < 100
+    assert "table_sha256" in run(*command, "--higher-is-worse", code=3).stderr  # other labels: not the same run
+    settings.write_text(settings.read_text() + "higher_is_worse: true\n")
+    assert "table_sha256" in run(*command, code=3).stderr

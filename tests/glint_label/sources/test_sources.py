@@ -160,7 +160,7 @@ def test_scores_of_which_higher_is_worse_are_turned_within_their_range(tmp_path,
     np.testing.assert_array_equal(source.scores([("blur", 1), ("blur", 2)]), expected)
     assert source.mos_range == (mos_range or (20, 40))
     assert set(source.ratings["std"]) == {3}
-    with pytest.raises(UsageError, match="--higher-is-worse is for --source custom"):
+    with pytest.raises(UsageError, match="--higher-is-worse is for your own ratings; the scale of tid2013"):
         load_source("tid2013", folder, higher_is_worse=True)
 
 

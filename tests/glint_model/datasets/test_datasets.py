@@ -27,6 +27,46 @@ def test_any_table(tmp_path):
     assert (rated.distortions, rated.images["level"].tolist()) == (("blur", "noise"), [2, 0])
 
 
+@pytest.mark.parametrize("heading", ["group", "Reference", "ref_img"])
+def test_the_content_of_an_image_has_the_names_that_people_give_it(tmp_path, caplog, heading):
+    save_lines(
+        tmp_path / "mine.csv", [f"file_name,mos,{heading},distortion", "a.png,3,x.png,blur", "b.png,1,x.png,fog"]
+    )
+    assert load_dataset(str(tmp_path / "mine.csv")).images["group"].tolist() == ["x.png", "x.png"]
+    assert not caplog.text
+
+
+def test_a_table_that_tells_distortions_and_no_contents_is_doubted(tmp_path, caplog):
+    save_lines(tmp_path / "mine.csv", ["file_name,mos,distortion", "a.png,3,blur", "b.png,1,fog"])
+    assert load_dataset(str(tmp_path / "mine.csv")).images["group"].tolist() == ["a.png", "b.png"]
+    assert "names distortions but no contents" in caplog.text
+
+
+def test_two_columns_of_contents_must_agree(tmp_path):
+    rows = ["a.png,3,x,r1", "b.png,1,x,r1", "c.png,2,y,r2"]
+    save_lines(tmp_path / "mine.csv", ["file_name,mos,reference,group", *rows])
+    assert load_dataset(str(tmp_path / "mine.csv")).images["group"].tolist() == ["r1", "r1", "r2"]
+    save_lines(tmp_path / "mine.csv", ["file_name,mos,reference,group", *rows, "d.png,2,y,r1"])
+    with pytest.raises(
+        SourceError, match="its columns 'group' and 'reference' sort the images into different contents"
+    ):
+        load_dataset(str(tmp_path / "mine.csv"))
+
+
+def test_scores_of_which_higher_is_worse_are_turned_within_their_range(tmp_path):
+    save_lines(tmp_path / "mine.csv", ["file_name,mos", "a.png,0.1", "b.png,0.7", "c.png,0.3"])
+    rated = load_dataset(str(tmp_path / "mine.csv"), higher_is_worse=True)
+    assert rated.images["mos"].tolist() == pytest.approx([0.7, 0.1, 0.5])
+    assert rated.mos_range == (0.1, 0.7)
+    assert rated.scale == "the column mos turned round, as higher is worse there (--higher-is-worse)"
+    plain = load_dataset("custom", save_rated(tmp_path, anchors=2)).images["mos"]
+    turned = load_dataset("custom", tmp_path, higher_is_worse=True)
+    assert turned.images["mos"].tolist() == pytest.approx((plain.min() + plain.max() - plain).tolist())
+    assert turned.scale.startswith("the scores turned round")
+    with pytest.raises(UsageError, match="--higher-is-worse is for your own ratings; the scale of live is known"):
+        load_dataset("live", higher_is_worse=True)
+
+
 def test_a_table_is_read_as_spreadsheets_and_editors_save_it(tmp_path):
     save_images(tmp_path, "a.PNG", "Sub/b.png")
     lines = ["File_Name ;MOS;Level", " a.png ;3,25;2", "", "sub/b.PNG;4;", ";;"]
