@@ -21,7 +21,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ ARMS = ("none", "gp", "top1", "cell-mean", "lpips-like")
 TUNED = {0: 0, 4: 6_000, 16: 16_000, 64: 32_000}  # anchors to fine-tune on -> images that fine-tuning sees
 TUNING_RATE = 3e-4
 RESAMPLES = 2000
+_WARM, _TIMED = 20, 40  # steps that tell how long a step takes
 Labels = dict[str, NDArray[np.float32]]
 
 
@@ -138,7 +139,7 @@ def map_measure(
     source = replace(source, anchors={name: source.anchors[name] for name in anchors})
     conditions, _ = makeable_conditions(source)
     seeds = anchor_seeds(source, int(read_run(build)["config"]["seed"]), conditions)
-    _, features = measure_anchors(source, make_embedder("packaged"), conditions, seeds, workers)
+    _, features = measure_anchors(source, make_embedder("packaged", source.anchors.values()), conditions, seeds, workers)
     ratings = source.ratings.set_index(["anchor", "distortion", "level"])["mos"]
     wanted = np.array([[ratings.get((name, *condition), np.nan) for condition in conditions] for name in anchors])
     values = value_of("lpips-like", np.asarray(features))
@@ -154,8 +155,22 @@ def map_measure(
     return found
 
 
-def gather(refs: Path, source_dir: Path, work: Path, workers: int) -> Material:
-    """Render all images of the photos and the anchors, and lay their labels and ratings beside them."""
+Choose = Callable[[Rows, NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.int64]]
+
+
+def gather(
+    refs: Path, source_dir: Path, work: Path, workers: int, device: torch.device, choose: Choose | None = None
+) -> Material:
+    """Render images of the photos and the anchors, and lay their labels and ratings beside them.
+
+    Args:
+        refs: Folder of the photos.
+        source_dir: Folder of KADID-10k.
+        work: Where labels.npz is, and the pixels are kept.
+        workers: Processes that render.
+        device: Where the images are to be.
+        choose: Given all rows, which of them are of anchors and which of those for the test, chooses some; None: all.
+    """
     kept = np.load(work / "labels.npz")
     source = load_kadid10k(source_dir, allow_missing_anchors=True)
     names, photo = np.unique(kept["reference"], return_inverse=True)
@@ -182,12 +197,14 @@ def gather(refs: Path, source_dir: Path, work: Path, workers: int) -> Material:
         size=(512, 384),
     )
     test, tuning = split_anchors(anchors)
+    anchor = np.array([""] * len(pairs) + made["anchor"].tolist())
+    chosen = choose(rows, anchor != "", np.isin(anchor, test)) if choose else np.arange(len(rows))
     return Material(
-        rendered=Rendered(rows, work / "pixels.bin", workers),
-        labels={arm: np.concatenate([kept[f"mos {arm}"], empty]) for arm in ARMS[1:]},
-        errors={arm: np.concatenate([kept[f"error {arm}"], empty]) for arm in ARMS[1:]},
-        mos=rows.mos,
-        anchor=np.array([""] * len(pairs) + made["anchor"].tolist()),
+        rendered=Rendered(rows.take(chosen), work / "pixels.bin", workers, device),
+        labels={arm: np.concatenate([kept[f"mos {arm}"], empty])[chosen] for arm in ARMS[1:]},
+        errors={arm: np.concatenate([kept[f"error {arm}"], empty])[chosen] for arm in ARMS[1:]},
+        mos=rows.mos[chosen],
+        anchor=anchor[chosen],
         test=test,
         tuning=tuning,
     )
@@ -242,23 +259,24 @@ def _affordable(
     import copy
 
     trial = Learner(copy.deepcopy(model), config, 100, fabric)
-    for step in range(20):
+    for step in range(_WARM):
         trial.learn(step, batches)
     started = time.perf_counter()
-    for step in range(20, 60):
+    for step in range(_WARM, _WARM + _TIMED):
         loss = trial.learn(step, batches)
     float(loss)
-    return max(1, int(seconds / ((time.perf_counter() - started) / 40)))
+    return max(1, int(seconds / ((time.perf_counter() - started) / _TIMED)))
 
 
 @torch.inference_mode()
 def score(model: GlintIQA, crops: torch.Tensor, device: torch.device) -> NDArray[np.float64]:
     """Score images by their grids of crops, (images, crops, 3, 224, 224) uint8."""
     model = model.eval().to(device)
-    found = [
-        model(part.to(device).flatten(0, 1).float() / 255).view(part.shape[:2]).double().mean(1).cpu()
-        for part in crops.split(32)
-    ]
+    found = []
+    for part in crops.split(64):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            scores_of_crops = model(part.to(device).flatten(0, 1).float() / 255)
+        found.append(scores_of_crops.view(part.shape[:2]).double().mean(1).cpu())
     scores: NDArray[np.float64] = torch.cat(found).numpy()
     return scores
 
@@ -354,10 +372,9 @@ def main() -> None:
         label_photos(args.refs, args.source_dir, args.work, args.workers)
     if args.labels_only:
         return
-    material = gather(args.refs, args.source_dir, args.work, args.workers)
     config = make_config(args)
     fabric = make_fabric(config)
-    material.rendered.bring(fabric.device)
+    material = gather(args.refs, args.source_dir, args.work, args.workers, fabric.device)
     run(material, args, config, fabric)
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from glint_label.distortions import distort, prepare
+from glint_label.distortions import DISTORTIONS, distort, distort_batch, prepare
+from glint_label.distortions.prepared import to_bytes
 from glint_label.engines import run_tasks
 from glint_label.images import read_photo
 from glint_model.data.batches import Batch
@@ -24,40 +25,55 @@ from glint_model.training.settings import TrainConfig
 
 SIZE = (512, 384)
 BYTES = SIZE[0] * SIZE[1] * 3
-_DONE = ".done"
+_AT_ONCE = 128  # images on the GPU
 
 
 @dataclass(frozen=True)
 class _Render:
-    """The workers' part: all images of one photo, written to their places in the file."""
+    """The workers' part: some images of one photo, written to their places in the file."""
 
     rows: Rows
     path: Path
 
-    def __call__(self, photo: int) -> tuple[int, int]:
+    def __call__(self, photo: int) -> None:
         rows = self.rows
-        pixels = read_photo(rows.photos[photo], size=rows.size).pixels
-        if sorted(pixels.shape[:2]) != sorted(SIZE):
-            raise ValueError(f"{rows.photos[photo]}: is {pixels.shape[1]} x {pixels.shape[0]}, not 512 x 384")
+        pixels = _read(rows, photo)
         prepared = prepare(pixels)
         images = np.memmap(self.path, np.uint8, "r+", shape=(len(rows), BYTES))
         for row in np.flatnonzero(rows.photo == photo).tolist():
-            condition = int(rows.condition[row])
-            image = (
-                pixels if condition < 0 else distort(prepared, *rows.conditions[condition], seed=int(rows.seed[row]))
-            )
-            images[row] = image.reshape(-1)
-        height, width = pixels.shape[:2]
-        return height, width
+            name, level = rows.conditions[rows.condition[row]]
+            images[row] = distort(prepared, name, level, seed=int(rows.seed[row])).reshape(-1)
+
+
+def _read(rows: Rows, photo: int) -> NDArray[np.uint8]:
+    pixels = read_photo(rows.photos[photo], size=rows.size).pixels
+    if sorted(pixels.shape[:2]) != sorted(SIZE):
+        raise ValueError(f"{rows.photos[photo]}: is {pixels.shape[1]} x {pixels.shape[0]}, not 512 x 384")
+    return pixels
+
+
+def _render(rows: Rows, path: Path, workers: int) -> Tensor:
+    """Let workers make the images of rows: (rows, 589,824) uint8, in the file."""
+    done = path.with_suffix(".done")
+    if not done.is_file():
+        with path.open("wb") as file:
+            file.truncate(len(rows) * BYTES)
+        photos = np.unique(rows.photo).tolist()
+        with run_tasks(_Render(rows, path), photos, workers) as results:
+            for _ in tqdm(results, path.name, len(photos)):
+                pass
+        done.touch()
+    return torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(len(rows), BYTES)))
 
 
 class Rendered:
-    """The images of some rows.
+    """The images of some rows; on a GPU all that it can distort is made there, within one level of the exact pixels.
 
     Args:
         rows: Their photos are 512 x 384 or 384 x 512 once they are brought to `rows.size`.
-        path: The file; one that is complete is used again.
+        path: File for what workers render; one that is complete is used again.
         workers: Processes that render.
+        device: Where the images are to be: in the file for a CPU, in the memory of a GPU.
 
     Attributes:
         rows: As given.
@@ -65,28 +81,35 @@ class Rendered:
         images: (rows, 589,824) uint8, each (H, W, 3) end to end.
     """
 
-    def __init__(self, rows: Rows, path: Path, workers: int) -> None:
+    def __init__(self, rows: Rows, path: Path, workers: int, device: torch.device) -> None:
         self.rows = rows
-        shapes = path.with_suffix(_DONE)
-        if not shapes.is_file():
-            with path.open("wb") as file:
-                file.truncate(len(rows) * BYTES)
-            found = np.zeros((len(rows.photos), 2), dtype=np.int64)
-            photos = range(len(rows.photos))
-            with run_tasks(_Render(rows, path), photos, workers) as results:
-                for photo, shape in tqdm(results, path.name, len(photos)):
-                    found[photo] = shape
-            np.savetxt(shapes, found, fmt="%d")
-        self.shapes: NDArray[np.int64] = np.loadtxt(shapes, dtype=np.int64, ndmin=2)
-        self.images = torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(len(rows), BYTES)))
+        photos = [_read(rows, photo) for photo in range(len(rows.photos))]
+        self.shapes: NDArray[np.int64] = np.array([photo.shape[:2] for photo in photos])
+        on_host = np.array([DISTORTIONS[name].on_host for name, _ in rows.conditions])[rows.condition]
+        by_workers = np.arange(len(rows)) if device.type == "cpu" else np.flatnonzero(on_host)
+        rendered = _render(rows.take(by_workers), path, workers)
+        if device.type == "cpu":
+            self.images = rendered
+            return
+        self.images = torch.empty((len(rows), BYTES), dtype=torch.uint8, device=device)
+        for row, image in zip(by_workers.tolist(), rendered, strict=True):
+            self.images[row] = image.to(device)
+        kinds = 2 * rows.condition + (self.shapes[rows.photo, 0] > self.shapes[rows.photo, 1])
+        for kind in tqdm(np.unique(kinds[~on_host]), "on the GPU"):
+            members = np.flatnonzero(kinds == kind)
+            for start in range(0, len(members), _AT_ONCE):
+                chosen = members[start : start + _AT_ONCE]
+                for row, image in zip(chosen.tolist(), self._distort(photos, chosen, device), strict=True):
+                    self.images[row] = image
 
-    def bring(self, device: torch.device) -> None:
-        """Bring the images to a GPU, whole; on a CPU they stay in their file."""
-        if device.type != "cpu":
-            there = torch.empty(self.images.shape, dtype=torch.uint8, device=device)
-            for start in range(0, len(there), 1000):
-                there[start : start + 1000] = self.images[start : start + 1000].to(device)
-            self.images = there
+    def _distort(self, photos: list[NDArray[np.uint8]], chosen: NDArray[np.int64], device: torch.device) -> Tensor:
+        """Make images of one kind and shape on the GPU: (n, 589,824) uint8."""
+        rows = self.rows
+        pictures = torch.from_numpy(np.stack([photos[photo] for photo in rows.photo[chosen]])).to(device)
+        name, level = rows.conditions[rows.condition[chosen[0]]]
+        images = pictures.permute(0, 3, 1, 2).float() / 255
+        made = to_bytes(distort_batch(images, name, level, rows.seed[chosen].tolist()))
+        return made.permute(0, 2, 3, 1).reshape(len(chosen), -1)
 
     def cut(self, rows: NDArray[np.int64], crops: list[Crop]) -> Tensor:
         """Cut one crop out of each of some images: (B, 3, 224, 224) uint8."""
@@ -102,7 +125,7 @@ class Rendered:
         width = torch.from_numpy(widths).to(device, non_blocking=True)
         pixel = (y[:, :, None] * width[:, None, None] + x[:, None, :]) * 3  # (B, 224, 224)
         index = pixel[:, None] + torch.arange(3, device=device)[:, None, None]  # (B, 3, 224, 224)
-        chosen = self.images.index_select(0, torch.from_numpy(rows).to(device))
+        chosen = torch.stack([self.images[row] for row in rows.tolist()])
         return chosen.gather(1, index.flatten(1)).view(len(rows), 3, CROP, CROP)
 
     def batches(
@@ -129,8 +152,6 @@ class Rendered:
 
     def grid(self, rows: NDArray[np.int64]) -> Tensor:
         """Cut images as `glint-label score` does: (rows, crops, 3, 224, 224) uint8, on the CPU."""
-        images = self.images[torch.from_numpy(rows)].cpu().numpy()
         shapes = self.shapes[self.rows.photo[rows]]
-        return torch.stack(
-            [cut_crops(image.reshape(*shape, 3), 0, 0) for image, shape in zip(images, shapes, strict=True)]
-        )
+        images = [self.images[row].cpu().numpy().reshape(*shape, 3) for row, shape in zip(rows, shapes, strict=True)]
+        return torch.stack([cut_crops(image, 0, 0) for image in images])

@@ -18,7 +18,7 @@ from glint_cli.options import (
     workers_option,
 )
 from glint_cli.progress import show_progress
-from glint_cli.scoring import crops_option, open_scorer
+from glint_cli.scoring import checkpoint_option, crops_option, open_scorer
 from glint_cli.text import count, table, to_json
 from glint_label.files import format_json, make_folder, write_atomic
 from glint_label.manifest import format_csv
@@ -38,7 +38,7 @@ _TITLES = {
 
 
 @click.command()
-@click.option("--checkpoint", required=True, type=FILE, help="Weights: FILE.safetensors.")
+@checkpoint_option
 @click.option(
     "--dataset",
     required=True,
@@ -65,7 +65,7 @@ _TITLES = {
 @json_option
 @config_option
 def evaluate(
-    checkpoint: Path,
+    checkpoint: Path | None,
     dataset: str,
     data_dir: Path | None,
     higher_is_worse: bool,
@@ -74,7 +74,7 @@ def evaluate(
     anchors: tuple[str, ...] | None,
     types: tuple[str, ...] | None,
     splits: int,
-    crops: int,
+    crops: int | None,
     seed: int,
     device: str,
     workers: int,
@@ -111,16 +111,16 @@ def evaluate(
         "mos_range": list(rated.mos_range),
         "missing": missing,
         "pixels": pixels,
-        "crops": crops,
+        "crops": made_with["crops"],
         "seed": seed,
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(checkpoint or "packaged"),
         "checkpoint_sha256": made_with["checkpoint_sha256"],
         **found.to_dict(),
     }
     if out is not None:
         from glint_model.evaluation.plots import scatter
 
-        title = f"{checkpoint.name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
+        title = f"{checkpoint.name if checkpoint else 'The packaged network'} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
         columns = ["file_name", "group", "distortion", "level", "mos", "score", *(b.name for b in baselines.BASELINES)]
         write_atomic(out / "scores.csv", format_csv(columns, scored[columns].itertuples(index=False)))
         write_atomic(out / "metrics.json", format_json(figures))

@@ -9,15 +9,15 @@ from glint_label.errors import UsageError
 
 
 @click.command()
-@click.argument("checkpoint", metavar="CHECKPOINT", type=FILE)
+@click.argument("checkpoint", metavar="[CHECKPOINT]", required=False, type=FILE)
 @click.option("--out", type=FILE, help="FILE.onnx.  [default: the checkpoint's name with .onnx]")
-def export_onnx(checkpoint: Path, out: Path | None) -> None:
-    """Write a checkpoint as ONNX, to score without torch.
+def export_onnx(checkpoint: Path | None, out: Path | None) -> None:
+    """Write a checkpoint, or else the packaged network, as ONNX, to score without torch.
 
     Input: crops (batch, 3, 224, 224), float32 in 0..1. Output: scores (batch,).
     The file is run once and compared with torch before it is written.
     """
-    place = out or checkpoint.with_suffix(".onnx")
+    place = out or (checkpoint.with_suffix(".onnx") if checkpoint else Path("lite.onnx"))
     if place.suffix != ".onnx":
         raise UsageError(f"--out {place}: must end in .onnx")
 

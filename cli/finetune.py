@@ -16,7 +16,7 @@ _EPOCHS = 5.0
 
 
 @click.command()
-@click.option("--checkpoint", required=True, type=FILE, help="Weights to start from.")
+@click.option("--checkpoint", type=FILE, help="Weights to start from.  [default: the packaged network's]")
 @click.option("--source", required=True, metavar="NAME|CSV", help="Rated images: as for `evaluate --dataset`.")
 @click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for `evaluate`]")
 @higher_is_worse_option
@@ -31,7 +31,7 @@ _EPOCHS = 5.0
     "--preset", metavar="NAME", help="Training settings; the network is the checkpoint's.  [default: the checkpoint's]"
 )
 @training_options
-def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None:
+def finetune(checkpoint: Path | None, config_file: Path | None, **options: Any) -> None:
     """Fine-tune a checkpoint on human ratings.
 
     The images are generated from the anchors of the rated dataset, or read
@@ -40,7 +40,7 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     """
     from glint_model.data.from_ratings import rated_rows
     from glint_model.datasets import load_dataset
-    from glint_model.network.checkpoint import load_weights
+    from glint_model.network.checkpoint import PACKAGED, load_weights, seen_size
     from glint_model.training.loop import train
     from glint_model.training.settings import resolve
 
@@ -49,6 +49,7 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     turned = given.pop("higher_is_worse", False) or turned
     resume = given.pop("resume", None)
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
+    checkpoint = checkpoint or PACKAGED
     network, _, facts = load_weights(checkpoint)
     source_dir, out = (Path(given.pop(name)) if name in given else None for name in ("source_dir", "out"))
     source, wanted = given.pop("source"), given.pop("train_anchors", ())
@@ -67,7 +68,7 @@ def finetune(checkpoint: Path, config_file: Path | None, **options: Any) -> None
     if "steps" not in given:
         given.setdefault("epochs", _EPOCHS)
     config = resolve(preset, {**given, "network": network})
-    data = rated_rows(rated, config.pixels, config.seed)
+    data = rated_rows(rated, config.pixels, config.seed, seen_size(facts))
     folder = out or Path("runs") / f"finetune-{Path(source).stem}"
     with stop_after_step() as stop:
         report = train(config, data, folder, checkpoint, resume, show_progress, tell, stop)

@@ -10,7 +10,7 @@ import click
 from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import FILE, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
-from glint_cli.scoring import crops_option, open_scorer
+from glint_cli.scoring import checkpoint_option, crops_option, open_scorer
 from glint_cli.terminal import shows_unicode
 from glint_cli.text import count
 from glint_label.errors import InputError, UsageError
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
-@click.option("--checkpoint", required=True, type=FILE, help="Weights: FILE.safetensors.")
+@checkpoint_option
 @click.option("--out", type=FILE, help="FILE.csv or FILE.json instead of stdout.")
+@click.option(
+    "--explain", is_flag=True, help="Write a map of each image too: where the network sees damage. Needs --out."
+)
 @crops_option
 @click.option("--seed", default=0, metavar="N", help="Seed of the crops' places.")
 @device_option
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 @config_option
 def score(
     paths: tuple[Path, ...],
-    checkpoint: Path,
+    checkpoint: Path | None,
     out: Path | None,
-    crops: int,
+    explain: bool,
+    crops: int | None,
     seed: int,
     device: str,
     workers: int,
@@ -53,6 +57,8 @@ def score(
 
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"--out {out}: must end in .csv or .json")
+    if explain and out is None:
+        raise UsageError("--explain: writes pictures, so it needs --out FILE.csv to put them beside")
     files = list_inputs(paths)
     scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     kept = KeptScores(out, made_with)
@@ -65,6 +71,13 @@ def score(
     else:
         write_atomic(out, content)
         kept.remove()
+    maps = out.with_name(f"{out.stem}-maps") if out is not None and explain else None
+    if maps is not None:
+        from glint_model import GlintIQA
+        from glint_model.evaluation.explain import write_maps
+
+        wanted = [file for file, row in zip(files, rows, strict=True) if not row.error]
+        write_maps(GlintIQA.load(checkpoint, made_with["device"]), wanted, maps, show_progress)
     bad = [row for row in rows if row.error]
     for row in bad:
         click.echo(f"no score: {row.error}", err=True)
@@ -74,6 +87,8 @@ def score(
         failed = f", {count(len(bad))} could not be scored" if bad else ""
         before = f", {count(kept.reused)} of them before" if kept.reused else ""
         click.echo(f"{count(len(rows) - len(bad))} images scored in {out}{before}{failed}")
+    if maps is not None:
+        click.echo(f"Where the network sees damage, in red: {maps}")
 
 
 def to_csv(rows: "list[Scored]") -> str:

@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glint_cli.options import FILE
 from glint_label.files import sha256_of
 
 if TYPE_CHECKING:
     from glint_model.evaluation.score import Scorer
 
+checkpoint_option = click.option(
+    "--checkpoint", type=FILE, help="Weights: FILE.safetensors.  [default: the packaged network's]"
+)
 crops_option = click.option(
-    "--crops", default=25, type=click.IntRange(0), metavar="N", help="Crops an image; 0: all of it."
+    "--crops",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Crops an image; 0: all of it.  [default: 25; the packaged network: 0]",
 )
 
 
-def open_scorer(checkpoint: Path, device: str, crops: int, seed: int) -> "tuple[Scorer, dict[str, Any]]":
+def open_scorer(checkpoint: Path | None, device: str, crops: int | None, seed: int) -> "tuple[Scorer, dict[str, Any]]":
     """Load a network to score images with.
 
     Returns:
@@ -29,13 +36,14 @@ def open_scorer(checkpoint: Path, device: str, crops: int, seed: int) -> "tuple[
     from glint_label.embed import resolve_device
     from glint_label.provenance import versions
     from glint_model import GlintIQA
+    from glint_model.network.checkpoint import PACKAGED
 
     device = resolve_device(device)
     model = GlintIQA.load(checkpoint, device)
     made_by = {name: found for name, found in versions().items() if name != "platform"}  # another kernel is no matter
     made_with = {
-        "checkpoint_sha256": sha256_of(checkpoint),
-        "crops": crops,
+        "checkpoint_sha256": sha256_of(checkpoint or PACKAGED),
+        "crops": model.crops if crops is None else crops,
         "seed": seed,
         "device": device,
         "versions": {**made_by, "images": images.VERSION, "distortions": distortions.VERSION},

@@ -181,7 +181,7 @@ class Batches(Dataset[Any]):
         rows = self._recipe.rows
         if self._recipe.pixels == "disk" and len(rows.files):
             started = time.perf_counter()
-            pixels: Pixels = read_photo(rows.file(row)).pixels
+            pixels: Pixels = read_photo(rows.file(row), size=rows.size).pixels
             batch.seconds["decode"] += time.perf_counter() - started
             return pixels
         photo = self._photo(row, batch)

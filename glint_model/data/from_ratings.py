@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from glint_label.errors import InputError
 from glint_label.files import sha256_of
+from glint_label.images import Size
 from glint_label.manifest import anchor_seeds, split_of
 from glint_label.sources import can_be_made
 from glint_model.data.rows import Data, Rows
 from glint_model.datasets import RatedImages
 
 
-def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0) -> Data:
+def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0, size: Size = None) -> Data:
     """Make rows of images that people have rated.
 
     A tenth of the contents, at least one, is for validation, by the hash of its name.
@@ -24,6 +25,8 @@ def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0) -> Data:
         rated: Only what is to be trained on.
         pixels: `fly` makes the images from their anchors, with our distortions; `disk` reads them.
         seed: Of the random distortions.
+        size: What the network sees pictures at: anchors are brought to it before they are distorted, images that are
+            read as they are.
 
     Raises:
         InputError: Images or anchors that are missing, distortions that cannot be made here, too few contents.
@@ -47,6 +50,7 @@ def rated_rows(rated: RatedImages, pixels: str = "fly", seed: int = 0) -> Data:
             )
         files = np.array([name.encode() for name in images["file_name"]])
         rows = replace(_unseeded(images, photo), files=files, root=rated.root)
+    rows = replace(rows, size=size)
     held_out = np.array([split_of(f"finetune\0{name}") == "val" for name in names])
     if held_out.all() or not held_out.any():
         held_out = np.arange(len(names)) == 0

@@ -10,9 +10,13 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from glint_label.errors import WeightsError
+from glint_label.images import Size
 from glint_label.files import write_atomic
 from glint_label.names import plain_name
 from glint_model.network.config import OF_TRAINING, GlintConfig
+
+PACKAGED = Path(__file__).with_name("lite.safetensors")
+CROPS = 25  # of an image where a checkpoint does not say otherwise, as published
 
 # The header's one field: safetensors writes several in random order, and the same weights should make the same bytes.
 FIELD = "glint-iqa"
@@ -74,6 +78,20 @@ def load_weights(
     if expected is not None and (differences := _differences(config, expected)):
         raise WeightsError(f"{path}: made by another network: {'; '.join(differences)}")
     return config, state, metadata
+
+
+def size_in_words(size: Size) -> str:
+    """Write the size of pictures as a checkpoint's header has it."""
+    return "native" if size is None else f"{size[0]}x{size[1]}"
+
+
+def seen_size(facts: Mapping[str, str]) -> Size:
+    """Read at which size a checkpoint's network saw pictures; older ones saw them as they are."""
+    words = facts.get("size", "native")
+    if words == "native":
+        return None
+    width, height = words.split("x")
+    return int(width), int(height)
 
 
 def _differences(found: GlintConfig, expected: GlintConfig) -> list[str]:

@@ -103,9 +103,18 @@ class GlintConfig:
     def lite(cls) -> "GlintConfig":
         """A small network that starts from packaged weights: EfficientNet-Lite0 sees the detail, a small ViT the rest.
 
-        It departs from the published network as `tiny` does. BatchNorm keeps the packaged statistics.
+        It departs from the published network as `tiny` does; the CNN's map at 1/32 is used too. BatchNorm keeps the
+        packaged statistics, and the CNN its first stages, whose training would take half of the time.
         """
-        return replace(cls.tiny(), vit_width=96, cnn="tf_efficientnet_lite0", cnn_width=None, frozen_batchnorm=True)
+        return replace(
+            cls.tiny(),
+            vit_width=96,
+            cnn="tf_efficientnet_lite0",
+            cnn_reductions=(4, 8, 16, 32),
+            cnn_width=None,
+            frozen_cnn_stages=1,
+            frozen_batchnorm=True,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values that JSON can hold."""

@@ -31,14 +31,23 @@ def cut_crops(pixels: NDArray[np.uint8], crops: int, seed: int) -> torch.Tensor:
     Raises:
         InputError: Not such an image, or a negative number of crops.
     """
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-        raise InputError(f"an image must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
+    check_pixels(pixels)
     if crops < 0:
         raise InputError(f"crops {crops}: must be at least 1, or 0 for the whole image")
     pixels = continued(pixels)
-    corners = _random_corners(pixels, crops, seed) if crops else _grid_corners(*pixels.shape[:2])
+    corners = _random_corners(pixels, crops, seed) if crops else grid_corners(*pixels.shape[:2])
     squares = [pixels[top : top + CROP, left : left + CROP] for top, left in corners]
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
+
+
+def check_pixels(pixels: NDArray[np.uint8]) -> None:
+    """Refuse what is no image.
+
+    Raises:
+        InputError: With its shape and type.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise InputError(f"an image must be (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
 
 
 def continued(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -57,6 +66,7 @@ def _random_corners(pixels: NDArray[np.uint8], crops: int, seed: int) -> NDArray
     return rng.integers(0, (height - CROP + 1, width - CROP + 1), size=(crops, 2))
 
 
-def _grid_corners(height: int, width: int) -> list[tuple[int, int]]:
+def grid_corners(height: int, width: int) -> list[tuple[int, int]]:
+    """Cover an image, at least 224 a side, with as few squares as possible: their tops and lefts."""
     tops, lefts = (np.linspace(0, side - CROP, -(-side // CROP)).round().astype(int) for side in (height, width))
     return [(int(top), int(left)) for top in tops for left in lefts]

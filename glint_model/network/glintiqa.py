@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, gelu, normalize, scaled_dot_product_attention
 
 from glint_label.errors import UsageError
-from glint_label.images import read_photo
+from glint_label.images import Size, bring_to_size, read_photo
 from glint_model.network import backbones, checkpoint
 from glint_model.network.config import GlintConfig
-from glint_model.network.crops import CROP, cut_crops
+from glint_model.network.crops import CROP, check_pixels, cut_crops
 
 CROPS_AT_ONCE = 25
 
@@ -144,6 +144,11 @@ class GlintIQA(nn.Module):
     Args:
         config: What it is made of.
 
+    Attributes:
+        config: As given.
+        size: What pictures are brought to before they are scored, as those it learnt from were; None: left alone.
+        crops: Of an image, unless another number is asked for; 0 covers it.
+
     Raises:
         UsageError: A backbone that timm does not know or that does not fit.
     """
@@ -151,6 +156,8 @@ class GlintIQA(nn.Module):
     def __init__(self, config: GlintConfig) -> None:
         super().__init__()
         self.config = config
+        self.size: Size = None
+        self.crops = checkpoint.CROPS
         self.global_features = GlobalFeatures(config)
         width, patch = self.global_features.width, self.global_features.patch
         tokens = (CROP // patch) ** 2
@@ -166,14 +173,24 @@ class GlintIQA(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Score crops, (B, 3, 224, 224) in [0, 1] -> (B,) on the scale of the labels, higher is better."""
+        score: Tensor = self.head(self._joined_features(crops))  # (B,)
+        return score
+
+    def local_scores(self, crops: Tensor) -> Tensor:
+        """Score every token of crops by itself, (B, 3, 224, 224) in [0, 1] -> (B, 14, 14), on the same scale."""
+        running = self._joined_features(crops)  # (B, D, N)
+        side = math.isqrt(running.shape[2])
+        scores: Tensor = self.head(running.transpose(1, 2).flatten(0, 1)[:, :, None])  # (B * N,)
+        return scores.view(len(crops), side, side)
+
+    def _joined_features(self, crops: Tensor) -> Tensor:
         images = 2 * crops - 1  # mean and deviation 0.5, for both branches
         local = self.local_attention(self.local_features(images))  # (B, MD, N)
         running = self.local_projection(local.transpose(1, 2)).transpose(1, 2)  # (B, D, N)
         steps = zip(self.global_features(images), self.attentions, self.interactions, strict=True)
         for tokens, attend, interact in steps:
             running = interact(attend(torch.cat([tokens, running], dim=1)))  # (B, 2D, N) -> (B, D, N)
-        score: Tensor = self.head(running)  # (B,)
-        return score
+        return running
 
     def train(self, mode: bool = True) -> "GlintIQA":
         """Switch to training or back; BatchNorm stays in evaluation if the configuration freezes it."""
@@ -215,21 +232,28 @@ class GlintIQA(nn.Module):
         return model, origins
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "GlintIQA":
+    def load(cls, path: str | Path | None = None, device: str | torch.device = "cpu") -> "GlintIQA":
         """Open a checkpoint for scoring.
+
+        Args:
+            path: The file; None: the packaged network.
+            device: Where it is to run.
 
         Raises:
             WeightsError: It is missing, damaged, or none of ours.
         """
-        config, state, _ = checkpoint.load_weights(Path(path))
+        place = checkpoint.PACKAGED if path is None else Path(path)
+        config, state, facts = checkpoint.load_weights(place)
         model = cls(config)
-        checkpoint.put_weights(model, state, Path(path))
+        checkpoint.put_weights(model, state, place)
+        model.size = checkpoint.seen_size(facts)
+        model.crops = int(facts.get("crops", checkpoint.CROPS))
         return model.to(device).eval()
 
     def score(
         self,
         images: Sequence[str | Path | NDArray[np.uint8]],
-        crops: int = 25,
+        crops: int | None = None,
         batch_size: int = CROPS_AT_ONCE,
         seed: int = 0,
     ) -> NDArray[np.float64]:
@@ -237,7 +261,7 @@ class GlintIQA(nn.Module):
 
         Args:
             images: Paths, or (H, W, 3) uint8 RGB.
-            crops: Random crops an image; 0 covers the whole image with a grid.
+            crops: Random crops an image; 0 covers the whole image with a grid; None: as the checkpoint says.
             batch_size: Crops that go through the network at once.
             seed: Of the random places.
 
@@ -254,7 +278,7 @@ class GlintIQA(nn.Module):
     def score_one(
         self,
         image: str | Path | NDArray[np.uint8],
-        crops: int = 25,
+        crops: int | None = None,
         batch_size: int = CROPS_AT_ONCE,
         seed: int = 0,
     ) -> float:
@@ -266,15 +290,16 @@ class GlintIQA(nn.Module):
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size}: must be at least 1")
         pixels = image if isinstance(image, np.ndarray) else read_photo(Path(image)).pixels
-        squares = cut_crops(pixels, crops, seed)  # (n, 3, 224, 224) uint8
+        check_pixels(pixels)
+        squares = cut_crops(bring_to_size(pixels, self.size), self.crops if crops is None else crops, seed)  # (n, 3, 224, 224) uint8
         device = next(self.parameters()).device
-        with _scoring(self):
+        with scoring(self):
             scores = [self(part.to(device).float() / 255).double() for part in squares.split(batch_size)]
             return float(torch.cat(scores).mean())
 
 
 @contextmanager
-def _scoring(model: nn.Module) -> Iterator[None]:
+def scoring(model: nn.Module) -> Iterator[None]:
     """Evaluate without gradients and, on a GPU, in true float32; leave the network as it was."""
     training = model.training
     model.eval()

@@ -21,7 +21,7 @@ from glint_label.progress import MakeProgress, no_progress
 from glint_model.data.batches import Batch, Recipe, iterate, worker_deaths
 from glint_model.data.gpu import develop_ahead
 from glint_model.data.rows import Data
-from glint_model.network.checkpoint import load_weights, put_weights
+from glint_model.network.checkpoint import load_weights, put_weights, size_in_words
 from glint_model.network.glintiqa import GlintIQA
 from glint_model.training.devices import choose_workers, make_fabric, over_processes, share_cores
 from glint_model.training.learner import Learner
@@ -216,6 +216,7 @@ def _make_model(
         "weights": weights,
         "label_mean": f"{data.train.mos.mean():.6g}",
         "label_std": f"{data.train.mos.std():.6g}",
+        "size": size_in_words(data.train.size),
         "data": json.dumps(data.origin),
         "settings": json.dumps(config.identity),
         "version": glint_label.__version__,

@@ -1,0 +1,106 @@
+"""Train the packaged network, glint_model/network/lite.safetensors: about an hour on two cores.
+
+    PYTHONPATH=. python training/lite.py --refs PHOTOS --source-dir KADID --work FOLDER
+
+It learns from two kinds of images, all rendered here: some distortions of each photo, labelled by `gp`, and some of
+KADID-10k's anchors with their own ratings. Every fifth anchor is left out of everything, labels too, for the test.
+PHOTOS are those that docs/lite-photos.csv lists, brought to 512 x 384. FOLDER/lite.safetensors is the result: its
+weights are rounded to float16.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.pretraining import Material, gather, label_photos
+from glint_label.engines import available_cores
+from glint_label.provenance import versions
+from glint_model.data.rows import Rows
+from glint_model.network.checkpoint import save_state
+from glint_model.network.glintiqa import GlintIQA
+from glint_model.training.devices import make_fabric
+from glint_model.training.learner import Learner
+from glint_model.training.settings import PRESETS, TrainConfig
+
+STEPS, BATCH = 1500, 32
+OF_PHOTO, OF_ANCHOR = 22, 40  # images of each that are learnt from
+DEAR = "denoise"  # takes as long as ten others: made for a fifth of them
+SNAPSHOT = 100  # steps
+
+
+def choose(rows: Rows, of_anchor: NDArray[np.bool_], test: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Choose images at random, by their own seeds, so that the choice does not depend on the others."""
+    dear = np.array([name == DEAR for name, _ in rows.conditions])[rows.condition]
+    taken = []
+    for photo in range(len(rows.photos)):
+        members = np.flatnonzero((rows.photo == photo) & ~test)
+        if not len(members):
+            continue
+        drawn = members[np.argsort(np.random.default_rng(photo).random(len(members)))]
+        drawn = drawn[~dear[drawn] | (photo % 5 == 0)]
+        taken.append(drawn[: OF_ANCHOR if of_anchor[drawn[0]] else OF_PHOTO])
+    return np.sort(np.concatenate(taken))
+
+
+def train(material: Material, chosen: NDArray[np.int64], config: TrainConfig, work: Path) -> GlintIQA:
+    """Train on the chosen images; the average of the weights so far is kept every hundred steps."""
+    fabric = make_fabric(config)
+    torch.manual_seed(config.seed)
+    labels = np.where(np.isfinite(material.mos), material.mos, material.labels["gp"])[chosen]
+    model, _ = GlintIQA.start(config.network, config.vit_weights, config.cnn_weights)
+    torch.nn.init.constant_(model.head.score.bias, float(labels.mean()))
+    batches = material.rendered.batches(np.arange(len(chosen)), labels, np.ones(len(chosen), np.float32), config)
+    learner = Learner(model, config, STEPS, fabric)
+    started, losses = time.perf_counter(), []
+    for step in range(STEPS):
+        losses.append(float(learner.learn(step, batches)))
+        if (step + 1) % SNAPSHOT == 0:
+            keep(learner.scorer, work / "lite.safetensors", step + 1)
+            minutes = (time.perf_counter() - started) / 60
+            print(f"{step + 1} steps, {minutes:.1f} min, loss {np.mean(losses[-SNAPSHOT:]):.4f}", flush=True)
+    return learner.scorer
+
+
+def keep(model: GlintIQA, path: Path, step: int) -> None:
+    """Write the weights, matrices and kernels rounded to float16, with what is to be known of them."""
+    state = {
+        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()
+    }
+    facts = {
+        "size": "512x384",
+        "crops": "0",
+        "labels": "1..5, KADID-10k's scale, higher is better",
+        "weights": f"training/lite.py, {step} steps",
+        "versions": " ".join(f"{name} {found}" for name, found in versions().items() if name != "platform"),
+    }
+    save_state(path, state, model.config, facts)
+
+
+def main() -> None:
+    """Label, render, train, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--refs", type=Path, required=True)
+    parser.add_argument("--source-dir", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    if not (args.work / "labels.npz").is_file():
+        label_photos(args.refs, args.source_dir, args.work, available_cores())
+    lite = PRESETS["lite"]
+    config = replace(lite, batch_size=BATCH, crops=1, lr=7e-4, ema=0.998, compile=True, device=args.device)
+    device = make_fabric(config).device
+    material = gather(args.refs, args.source_dir, args.work, available_cores(), device, choose)
+    train(material, np.arange(len(material.mos)), config, args.work)
+
+
+if __name__ == "__main__":
+    main()
