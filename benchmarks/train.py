@@ -5,11 +5,18 @@
     python benchmarks/train.py --steps 20 --print-only
 
 It writes benchmarks/results/train-DEVICE.json. The photos are random crops of scikit-image's, 512 x 384; the recipes,
-all distortions and levels of each. `ratio` is the images/s of training from these recipes, without checkpoints and
+all distortions and levels of each. Timed are whole blocks of steps, in which each rendered image is used as often as
+the preset's `reuse` says. `ratio` is the images/s of training from these recipes, without checkpoints and
 validations, divided by those of the same steps on one random batch that stays on the device. `without_host_types`
-leaves out the distortions that run on the CPU even where there is a GPU (6, 9, 10, 22) and the denoiser (15). The
-shares are of the time that a single process would take: decoding, distortions, forward, backward with the optimiser.
+leaves out the distortions that run on the CPU even where there is a GPU (6, 9, 10, 22) and the denoiser (15). `disk`
+reads images of all types from PNG files. The shares are of the time that a single process would take: decoding,
+distortions, forward, backward with the optimiser.
 """
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `pretrain` does; it is read when torch is loaded
+
 
 import argparse
 import json
@@ -29,11 +36,12 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
-from glint_label.distortions import DISTORTIONS
+from glint_label.distortions import DISTORTIONS, distort
 from glint_label.engines import available_cores
 from glint_label.images import encode_image
 from glint_model.data.batches import Batch, Batches, iterate
 from glint_model.data.gpu import develop, develop_ahead
+from glint_model.data.reuse import window_of
 from glint_model.data.rows import Data, Rows
 from glint_model.network.crops import CROP
 from glint_model.network.glintiqa import GlintIQA
@@ -78,6 +86,22 @@ def make_rows(paths: tuple[Path, ...], left_out: tuple[int, ...]) -> Rows:
         mos=np.random.default_rng(1).uniform(1, 5, count).astype(np.float32),
         mos_error=np.full(count, 0.3, dtype=np.float32),
     )
+
+
+def write_images(folder: Path, rows: Rows, number: int) -> Rows:
+    """Save the images of some photos' rows as PNG, random levels of all types, as `render` does."""
+    types = len(rows.conditions) // 5
+    levels = np.random.default_rng(2).integers(0, 5, number)
+    chosen = np.arange(number) * 5 + levels  # rows are ordered by photo, type and level
+    some = rows.take(chosen)
+    names = [f"{index // types:05d}/{index:05d}.png" for index in range(number)]
+    for index, name in enumerate(names):
+        path = folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        condition, level = some.conditions[some.condition[index]]
+        photo = np.array(Image.open(some.photos[some.photo[index]]))
+        path.write_bytes(encode_image(distort(photo, condition, level, int(some.seed[index])), ".png"))
+    return replace(some, files=np.array(names, dtype=np.bytes_), root=folder / "images")
 
 
 def synchronise(device: torch.device) -> None:
@@ -139,17 +163,18 @@ def trained_rate(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int, wa
 
 
 def time_parts(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int) -> dict[str, float]:
-    """Time each part of a step alone, seconds a step."""
+    """Time each part of a step alone, seconds a step, what is reused divided by its uses."""
     device = fabric.device
     recipe = make_recipe(config, Data(rows, rows.take(slice(0, 0)), {"kind": "benchmark"}), 1, device.type == "cuda")
-    source = Batches(replace(recipe, cache_bytes=0))
+    source = Batches(replace(recipe, cache_bytes=0, reuse=1))
     made: list[Batch] = []
     for index in range(steps):
         batch = source[index]
         if not isinstance(batch, Batch):
             raise batch
         made.append(batch)
-    seconds = {name: sum(batch.seconds[name] for batch in made) / steps for name in ("decode", "distort")}
+    uses = steps * recipe.reuse
+    seconds = {name: sum(batch.seconds[name] for batch in made) / uses for name in ("decode", "distort")}
     if device.type == "cuda":
         develop(made, device)
         synchronise(device)
@@ -189,27 +214,34 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def measure(config: TrainConfig, fabric: Fabric, photos: int, steps: int, warm: int) -> dict[str, Any]:
-    """Measure the same model on a resident batch and from recipes, with and without the types that are left out."""
+    """Measure training from recipes, with and without the types that are left out, and from files."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = make_photos(Path(folder), photos)
-        for name, left_out in (("without_host_types", LEFT_OUT), ("all_types", ())):
-            rows = make_rows(paths, left_out)
-            # The resident one before and after, so that a slower spell of the machine is in both.
-            before = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps, warm)
-            from_recipes = trained_rate(config, rows, fabric, steps, warm)
-            after = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps, warm)
-            alone = (before + after) / 2
-            parts = time_parts(config, rows, fabric, max(2, steps // 10))
-            total = sum(parts.values())
-            results[name] = {
-                "resident_images_per_second": alone,
-                "images_per_second": from_recipes,
-                "ratio": from_recipes / alone,
-                "seconds_per_step": parts,
-                "share": {part: seconds / total for part, seconds in parts.items()},
-            }
+        kinds = {"without_host_types": make_rows(paths, LEFT_OUT), "all_types": make_rows(paths, ())}
+        kinds["disk"] = write_images(Path(folder), kinds["all_types"], min(640, photos * len(DISTORTIONS)))
+        for name, rows in kinds.items():
+            pixels: Any = "disk" if name == "disk" else "fly"
+            results[name] = measure_kind(replace(config, pixels=pixels), rows, fabric, steps, warm)
     return results
+
+
+def measure_kind(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int, warm: int) -> dict[str, Any]:
+    """Measure the same model on a resident batch and from some rows."""
+    # The resident one before and after, so that a slower spell of the machine is in both.
+    before = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps // 4, warm)
+    from_recipes = trained_rate(config, rows, fabric, steps, warm)
+    after = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps // 4, warm)
+    alone = (before + after) / 2
+    parts = time_parts(config, rows, fabric, max(2, steps // 10))
+    total = sum(parts.values())
+    return {
+        "resident_images_per_second": [before, after],
+        "images_per_second": from_recipes,
+        "ratio": from_recipes / alone,
+        "seconds_per_step": parts,
+        "share": {part: seconds / total for part, seconds in parts.items()},
+    }
 
 
 def main() -> None:
@@ -220,27 +252,31 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--crops", type=int)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--reuse", type=int)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--steps", type=int, help="timed ones")
+    parser.add_argument("--steps", type=int, help="timed ones, rounded up to whole blocks")
     parser.add_argument("--photos", type=int, default=256)
     parser.add_argument("--print-only", action="store_true")
     given = parser.parse_args()
     on_gpu = given.device == "cuda"
     preset = PRESETS[given.preset or ("default" if on_gpu else "default-tiny")]
-    chosen = {name: getattr(given, name) for name in ("batch_size", "crops", "workers") if getattr(given, name)}
+    flags = ("batch_size", "crops", "workers", "reuse")
+    chosen = {name: getattr(given, name) for name in flags if getattr(given, name)}
     network = replace(preset.network, frozen_batchnorm=False)
     config = replace(preset, network=network, device=given.device, compile=given.compile, **chosen)
     fabric = make_fabric(config)
-    steps = given.steps or (200 if on_gpu else 30)
+    block = window_of(config.batch_size) * config.reuse
+    steps = -(-(given.steps or (200 if on_gpu else 30)) // block) * block
     workers = choose_workers(config.workers, given.device)
     results = {
         "machine": machine(fabric.device),
         "preset": config.preset,
         "batch_size": config.batch_size,
         "crops": config.crops,
+        "reuse": config.reuse,
         "workers": workers,
         "steps": steps,
-        **measure(config, fabric, given.photos, steps, warm=steps // 4 + 2),
+        **measure(config, fabric, given.photos, steps, warm=min(steps // 4, 8) + 2),
         "peak_memory_mb": {
             "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
             "workers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,

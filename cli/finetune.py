@@ -9,7 +9,7 @@ import click
 from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import FILE, NameList, higher_is_worse_option, warn_of_rising_scores
 from glint_cli.progress import show_progress
-from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
+from glint_cli.training import merge_config, show_report, sleep_while_waiting, stop_after_step, tell, training_options
 from glint_label.errors import UsageError
 
 _EPOCHS = 5.0
@@ -38,6 +38,7 @@ def finetune(checkpoint: Path | None, config_file: Path | None, **options: Any) 
     from disk with --pixels disk; those of a CSV (file_name, mos[, group]) are
     always read. A tenth of the contents is kept for validation.
     """
+    sleep_while_waiting()
     from glint_model.data.from_ratings import rated_rows
     from glint_model.datasets import load_dataset
     from glint_model.network.checkpoint import PACKAGED, load_weights, seen_size

@@ -8,7 +8,7 @@ import click
 from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import FILE
 from glint_cli.progress import show_progress
-from glint_cli.training import merge_config, show_report, stop_after_step, tell, training_options
+from glint_cli.training import merge_config, show_report, sleep_while_waiting, stop_after_step, tell, training_options
 
 
 @click.command()
@@ -33,6 +33,7 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     If it is stopped, run the same command again to continue. To use several
     GPUs, start it with torchrun.
     """
+    sleep_while_waiting()
     from glint_model.data.from_manifest import find_build, read_manifest_rows
     from glint_model.data.rows import synthetic_rows
     from glint_model.training.loop import train

@@ -53,6 +53,15 @@ def training_options(command: Command) -> Command:
     return command
 
 
+def sleep_while_waiting() -> None:
+    """Let threads that wait for one another sleep, not spin, so that the network and the workers can share all cores.
+
+    The library behind torch reads it when it is loaded, so afterwards it would be a false claim.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def merge_config(config_file: Path | None, options: dict[str, Any]) -> dict[str, Any]:
     """Lay the given flags over the entries of the settings file.
 

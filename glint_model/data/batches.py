@@ -22,6 +22,7 @@ from glint_label.engines import workers_start
 from glint_label.errors import GlintError, WorkerError
 from glint_label.images import read_photo
 from glint_model.data.photos import Photos, Pixels
+from glint_model.data.reuse import Rendered, source_of, window_of
 from glint_model.data.rows import Rows
 from glint_model.data.sampler import Crop, Sampler, draw_crops
 from glint_model.data.sharing import Packed, pack
@@ -88,6 +89,7 @@ class Recipe:
         group: Images of the same photo that are taken together.
         crops: Crops of an image.
         seed: Of order and crops.
+        reuse: Steps that use each image, with other crops each time; see `glint_model.data.reuse`.
         pixels: fly or disk.
         defer: Leave to the GPU what it can distort.
         cache_bytes: Memory for decoded photos.
@@ -101,6 +103,7 @@ class Recipe:
     group: int = 1
     crops: int = 1
     seed: int = 0
+    reuse: int = 1
     pixels: str = "fly"
     defer: bool = False
     cache_bytes: int = 0
@@ -117,6 +120,8 @@ class Batches(Dataset[Any]):
         self._sampler = Sampler(recipe.rows.photo, recipe.group, recipe.seed)
         self._photos = Photos(recipe.rows, recipe.cache_bytes, recipe.synthetic)
         self._prepared: tuple[int, Prepared] | None = None
+        self._window = window_of(recipe.batch)
+        self._rendered = Rendered()
 
     def __getitem__(self, index: int) -> Batch | GlintError:
         """Make one part of one step's batch."""
@@ -133,7 +138,11 @@ class Batches(Dataset[Any]):
             rows = np.arange(index * count, min((index + 1) * count, len(recipe.rows)))
             return rows, _FIXED + rows
         groups = count // recipe.group
-        return self._sampler.rows(index * groups, groups), index * count + np.arange(count)
+        step, part = divmod(index, recipe.parts)
+        source = source_of(step, self._window, recipe.reuse)
+        self._rendered.begin(source // self._window)
+        rows = self._sampler.rows((source * recipe.parts + part) * groups, groups)
+        return rows, index * count + np.arange(count)
 
     def _make(self, rows: NDArray[np.int64], samples: NDArray[np.int64]) -> Batch:
         recipe = self._recipe
@@ -150,7 +159,7 @@ class Batches(Dataset[Any]):
                 slot = slots.setdefault(photo, len(slots))
                 batch.deferred.append(DeferredImage(place, slot, name, level, int(recipe.rows.seed[row]), drawn))
                 continue
-            pixels = continued(self._pixels(row, batch))
+            pixels = continued(self._again(row, batch) if recipe.reuse > 1 else self._pixels(row, batch))
             for target, crop in zip(crops[made], drawn, strict=True):
                 target[:] = crop.cut(pixels, CROP).transpose(2, 0, 1)
             made += 1
@@ -175,6 +184,14 @@ class Batches(Dataset[Any]):
         photo = self._photos[int(self._recipe.rows.photo[row])]
         batch.seconds["decode"] += time.perf_counter() - started
         return photo
+
+    def _again(self, row: int, batch: Batch) -> Pixels:
+        """Find the whole image of a row, or make it and keep it for the steps that use it again."""
+        pixels = self._rendered.get(row)
+        if pixels is None:
+            pixels = self._pixels(row, batch)
+            self._rendered.put(row, pixels)
+        return pixels
 
     def _pixels(self, row: int, batch: Batch) -> Pixels:
         """Make or read the whole image of a row."""

@@ -36,8 +36,12 @@ def choose_workers(workers: int | None, device: str) -> int:
 
 
 def share_cores(workers: int, fabric: Fabric) -> None:
-    """Leave the workers of a CPU their cores: threads that wait for one another spin, and all become slow."""
-    if fabric.device.type == "cpu":
+    """Leave the workers of a CPU their cores where threads that wait for one another spin, and all become slow.
+
+    With OMP_WAIT_POLICY=passive, which counts if it was set before torch was loaded, they sleep instead. Then the
+    network keeps all cores, and what the workers take of them is only what they need.
+    """
+    if fabric.device.type == "cpu" and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         cores = available_cores() // here - workers
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))

@@ -266,6 +266,7 @@ def make_recipe(config: TrainConfig, data: Data, world: int, defer: bool) -> Rec
         group=config.group,
         crops=config.crops,
         seed=config.seed,
+        reuse=config.reuse,
         pixels=config.pixels,
         defer=defer,
         cache_bytes=config.cache_mb * 1_000_000,

@@ -50,6 +50,7 @@ class TrainConfig:
         batch_size: Images of a step, over all processes and all accumulated parts.
         crops: Crops of each image in its step; all have its label.
         group: Images of the same photo that a step takes together.
+        reuse: Steps that use each rendered image, with newly drawn crops; each counts as one use in `epochs`.
         accumulate: Parts that a step's batch is cut into, one after another.
         optimizer: `adam` (decay added to the gradient) or `adamw`.
         lr: Highest learning rate.
@@ -92,6 +93,7 @@ class TrainConfig:
     batch_size: Count = 128
     crops: Count = 1
     group: Count = 4
+    reuse: Count = 4
     accumulate: Count = 1
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: Positive = 3e-4
@@ -154,6 +156,7 @@ _PAPER = TrainConfig(
     preset="paper",
     epochs=50.0,
     group=1,
+    reuse=1,
     optimizer="adam",
     lr=1e-5,
     fan_in=0,

@@ -21,7 +21,7 @@ def test_paper_is_the_published_protocol():
     assert (paper.optimizer, paper.lr, paper.weight_decay, paper.schedule, paper.period) == (
         "adam", 1e-5, 1e-5, "oscillating", 30,
     )  # fmt: skip
-    assert (paper.batch_size, paper.epochs, paper.crops, paper.group) == (128, 50, 1, 1)
+    assert (paper.batch_size, paper.epochs, paper.crops, paper.group, paper.reuse) == (128, 50, 1, 1, 1)
     extensions = (paper.rank_weight, paper.noise_weighting, paper.ema, paper.grad_clip, paper.fan_in)
     assert not any((*extensions, paper.init_bias_to_mean))
     assert (paper.network.frozen_vit_blocks, paper.network.frozen_cnn_stages) == (5, 2)
