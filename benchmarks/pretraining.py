@@ -12,8 +12,8 @@ rest on the other anchors' ratings. The test is on real ratings, all distortions
 regenerated. Intervals are over contents; a difference is paired by seed and content.
 
 Needs all photos of the manifest to be 512 x 384 or 384 x 512 once brought to size, and 590 kB of disk an image. Every
-finished network is a line of FOLDER/results.jsonl, so a run that is stopped goes on. benchmarks/results/pretraining.json
-and .md are written from these lines at the end.
+finished network is a line of FOLDER/results.jsonl, so a run that is stopped goes on. At the end
+benchmarks/results/pretraining.json is written from these lines at the end.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,7 @@ RESULTS = Path(__file__).parent / "results"
 ARMS = ("none", "gp", "top1", "cell-mean", "lpips-like")
 TUNED = {0: 0, 4: 6_000, 16: 16_000, 64: 32_000}  # anchors to fine-tune on -> images that fine-tuning sees
 TUNING_RATE = 3e-4
-RESAMPLES = 2000
-_WARM, _TIMED = 20, 40  # steps that tell how long a step takes
+RESAMPLES = 500
 Labels = dict[str, NDArray[np.float32]]
 
 
@@ -139,7 +138,9 @@ def map_measure(
     source = replace(source, anchors={name: source.anchors[name] for name in anchors})
     conditions, _ = makeable_conditions(source)
     seeds = anchor_seeds(source, int(read_run(build)["config"]["seed"]), conditions)
-    _, features = measure_anchors(source, make_embedder("packaged", source.anchors.values()), conditions, seeds, workers)
+    _, features = measure_anchors(
+        source, make_embedder("packaged", source.anchors.values()), conditions, seeds, workers
+    )
     ratings = source.ratings.set_index(["anchor", "distortion", "level"])["mos"]
     wanted = np.array([[ratings.get((name, *condition), np.nan) for condition in conditions] for name in anchors])
     values = value_of("lpips-like", np.asarray(features))
@@ -218,7 +219,6 @@ def learn(
     config: TrainConfig,
     fabric: Fabric,
     start: Path | None = None,
-    seconds: float = float("inf"),
 ) -> GlintIQA:
     """Train a network on some images; the average of its weights is what counts.
 
@@ -230,7 +230,6 @@ def learn(
         config: The settings, `steps` among them.
         fabric: The device.
         start: Weights to start from; None for the packaged ones.
-        seconds: After which the learning rate must have come down: the schedule shortens itself to fit.
     """
     torch.manual_seed(config.seed)
     if start is None:
@@ -243,29 +242,10 @@ def learn(
     weights = replace(material.rendered.rows.take(among), mos=labels, mos_error=errors).weights()
     batches = material.rendered.batches(among, labels, weights, config)
     steps = config.steps or 1
-    if np.isfinite(seconds):
-        steps = min(steps, _affordable(model, batches, config, fabric, seconds))
-        print(f"  {steps} steps fit into {seconds:.0f} s", flush=True)
     learner = Learner(model, config, steps, fabric)
     for step in range(steps):
         learner.learn(step, batches)
     return learner.scorer.eval()
-
-
-def _affordable(
-    model: GlintIQA, batches: Iterator[Any], config: TrainConfig, fabric: Fabric, seconds: float
-) -> int:
-    """Count the steps that fit, by trying some on a copy."""
-    import copy
-
-    trial = Learner(copy.deepcopy(model), config, 100, fabric)
-    for step in range(_WARM):
-        trial.learn(step, batches)
-    started = time.perf_counter()
-    for step in range(_WARM, _WARM + _TIMED):
-        loss = trial.learn(step, batches)
-    float(loss)
-    return max(1, int(seconds / ((time.perf_counter() - started) / _TIMED)))
 
 
 @torch.inference_mode()
@@ -324,6 +304,34 @@ def run(material: Material, args: argparse.Namespace, config: TrainConfig, fabri
                     return
 
 
+def report(material: Material, lines: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Average over seeds, with intervals over contents, and take the differences to no pre-training and to `top1`."""
+    test = material.of(material.test)
+    mos, anchors = material.mos[test].astype(np.float64), material.anchor[test]
+    members = [np.flatnonzero(anchors == name) for name in material.test]
+    draws = np.random.default_rng(0).integers(0, len(members), (RESAMPLES, len(members)))
+    chosen = [np.arange(len(test)), *(np.concatenate([members[one] for one in draw]) for draw in draws)]
+    of: dict[tuple[str, int], NDArray[np.float64]] = {}  # (arm, N) -> SROCC of all contents, then of each resample
+    for arm, number in sorted({(line["arm"], line["anchors"]) for line in lines}):
+        runs = [np.array(line["scores"]) for line in lines if (line["arm"], line["anchors"]) == (arm, number)]
+        of[arm, number] = np.mean([[spearman(run[rows], mos[rows]) for rows in chosen] for run in runs], axis=0)
+
+    def figures(values: NDArray[np.float64]) -> dict[str, Any]:
+        low, high = np.percentile(values[1:], [2.5, 97.5])
+        return {"srocc": round(float(values[0]), 4), "interval": [round(float(low), 4), round(float(high), 4)]}
+
+    rows = []
+    for (arm, number), values in of.items():
+        differences = {
+            f"minus {other}": figures(values - of[other, number])
+            for other in ("none", "top1")
+            if other != arm and (other, number) in of
+        }
+        seeds = sum((line["arm"], line["anchors"]) == (arm, number) for line in lines)
+        rows.append({"arm": arm, "anchors": number, "seeds": seeds, **figures(values), **differences})
+    return {"samples": args.samples, "tuning samples": TUNED, "test anchors": list(material.test), "rows": rows}
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read what has been finished."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -376,6 +384,10 @@ def main() -> None:
     fabric = make_fabric(config)
     material = gather(args.refs, args.source_dir, args.work, args.workers, fabric.device)
     run(material, args, config, fabric)
+    found = report(material, read_lines(args.work / "results.jsonl"), args)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "pretraining.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found["rows"], indent=1))
 
 
 if __name__ == "__main__":

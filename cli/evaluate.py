@@ -120,7 +120,8 @@ def evaluate(
     if out is not None:
         from glint_model.evaluation.plots import scatter
 
-        title = f"{checkpoint.name if checkpoint else 'The packaged network'} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
+        name = checkpoint.name if checkpoint else "The packaged network"
+        title = f"{name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
         columns = ["file_name", "group", "distortion", "level", "mos", "score", *(b.name for b in baselines.BASELINES)]
         write_atomic(out / "scores.csv", format_csv(columns, scored[columns].itertuples(index=False)))
         write_atomic(out / "metrics.json", format_json(figures))

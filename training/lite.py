@@ -30,7 +30,7 @@ from glint_model.training.devices import make_fabric
 from glint_model.training.learner import Learner
 from glint_model.training.settings import PRESETS, TrainConfig
 
-STEPS, BATCH = 1500, 32
+STEPS, BATCH = 1200, 32
 OF_PHOTO, OF_ANCHOR = 22, 40  # images of each that are learnt from
 DEAR = "denoise"  # takes as long as ten others: made for a fifth of them
 SNAPSHOT = 100  # steps
@@ -71,9 +71,7 @@ def train(material: Material, chosen: NDArray[np.int64], config: TrainConfig, wo
 
 def keep(model: GlintIQA, path: Path, step: int) -> None:
     """Write the weights, matrices and kernels rounded to float16, with what is to be known of them."""
-    state = {
-        name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()}
     facts = {
         "size": "512x384",
         "crops": "0",
@@ -96,7 +94,7 @@ def main() -> None:
     if not (args.work / "labels.npz").is_file():
         label_photos(args.refs, args.source_dir, args.work, available_cores())
     lite = PRESETS["lite"]
-    config = replace(lite, batch_size=BATCH, crops=1, lr=7e-4, ema=0.998, compile=True, device=args.device)
+    config = replace(lite, batch_size=BATCH, crops=1, lr=1e-3, ema=0.998, compile=True, device=args.device)
     device = make_fabric(config).device
     material = gather(args.refs, args.source_dir, args.work, available_cores(), device, choose)
     train(material, np.arange(len(material.mos)), config, args.work)

@@ -35,8 +35,8 @@ def damage_map(model: GlintIQA, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.u
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        The picture as the network saw it, (h, w, 3) uint8; and (h, w) scores on the scale of the labels, lower where it
-        sees more damage. Their mean is near the picture's score, not equal to it: the head is not linear.
+        The picture as the network saw it, (h, w, 3) uint8; and (h, w) scores on the scale of the labels, lower where
+        it sees more damage. Their mean is near the picture's score, not equal to it: the head is not linear.
 
     Raises:
         InputError: Not such an image.

@@ -15,6 +15,7 @@ from glint_label.weights import find_weights, put_tensors, read_tensors
 from glint_model.network.config import GlintConfig
 from glint_model.network.crops import CROP
 
+
 def make_vit(config: GlintConfig) -> Any:
     """Make the ViT up to its last tapped block, with random weights.
 

@@ -10,8 +10,8 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from glint_label.errors import WeightsError
-from glint_label.images import Size
 from glint_label.files import write_atomic
+from glint_label.images import Size
 from glint_label.names import plain_name
 from glint_model.network.config import OF_TRAINING, GlintConfig
 

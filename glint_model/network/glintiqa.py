@@ -186,7 +186,7 @@ class GlintIQA(nn.Module):
     def _joined_features(self, crops: Tensor) -> Tensor:
         images = 2 * crops - 1  # mean and deviation 0.5, for both branches
         local = self.local_attention(self.local_features(images))  # (B, MD, N)
-        running = self.local_projection(local.transpose(1, 2)).transpose(1, 2)  # (B, D, N)
+        running: Tensor = self.local_projection(local.transpose(1, 2)).transpose(1, 2)  # (B, D, N)
         steps = zip(self.global_features(images), self.attentions, self.interactions, strict=True)
         for tokens, attend, interact in steps:
             running = interact(attend(torch.cat([tokens, running], dim=1)))  # (B, 2D, N) -> (B, D, N)
@@ -291,7 +291,9 @@ class GlintIQA(nn.Module):
             raise UsageError(f"batch_size {batch_size}: must be at least 1")
         pixels = image if isinstance(image, np.ndarray) else read_photo(Path(image)).pixels
         check_pixels(pixels)
-        squares = cut_crops(bring_to_size(pixels, self.size), self.crops if crops is None else crops, seed)  # (n, 3, 224, 224) uint8
+        squares = cut_crops(
+            bring_to_size(pixels, self.size), self.crops if crops is None else crops, seed
+        )  # (n, 3, 224, 224) uint8
         device = next(self.parameters()).device
         with scoring(self):
             scores = [self(part.to(device).float() / 255).double() for part in squares.split(batch_size)]

@@ -1,6 +1,7 @@
 """Export to ONNX, so that a score can be had without torch."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,23 @@ import torch
 
 from glint_label.errors import InputError, UsageError
 from glint_label.files import write_atomic
+from glint_model.network.checkpoint import size_in_words
 from glint_model.network.crops import CROP
 from glint_model.network.glintiqa import GlintIQA
 
 TOLERANCE = 1e-4
 
 
-def export_onnx(model: GlintIQA, path: Path) -> float:
+def export_onnx(model: GlintIQA, path: Path, facts: Mapping[str, str] | None = None) -> float:
     """Write the network as ONNX: `crops` (batch, 3, 224, 224) float32 in [0, 1] -> `scores` (batch,).
 
-    The file is run by onnxruntime on random crops before it is written.
+    The file is run by onnxruntime on random crops before it is written. Its metadata hold the size at which pictures
+    are to be scored.
+
+    Args:
+        model: The network.
+        path: The file.
+        facts: More metadata, such as the scale of the labels.
 
     Returns:
         The largest difference to torch that was seen.
@@ -36,7 +44,7 @@ def export_onnx(model: GlintIQA, path: Path) -> float:
     device, training = next(model.parameters()).device, model.training
     model.cpu().eval()
     try:
-        content = _exported(model)
+        content = _exported(model, {"size": size_in_words(model.size), **(facts or {})})
         crops = torch.rand(3, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected = model(crops).numpy()
@@ -51,7 +59,7 @@ def export_onnx(model: GlintIQA, path: Path) -> float:
     return difference
 
 
-def _exported(model: GlintIQA) -> bytes:
+def _exported(model: GlintIQA, facts: Mapping[str, str]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter, about itself
         program: Any = torch.onnx.export(
@@ -63,5 +71,9 @@ def _exported(model: GlintIQA) -> bytes:
             output_names=["scores"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-    content: bytes = program.model_proto.SerializeToString()
+    proto: Any = program.model_proto
+    for key, value in facts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    content: bytes = proto.SerializeToString()
     return content
