@@ -39,7 +39,7 @@ from glint_label.errors import ThresholdError
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
 @click.option(
     "--transfer",
-    default="top1,knn,cell-mean,gp-content,gp",
+    default="top1,knn,syndr,cell-mean,gp-content,gp",
     metavar="LIST",
     type=NameList(),
     help="Transfers to try, comma-separated.",

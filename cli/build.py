@@ -83,7 +83,10 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 @click.option("--clip-weights", type=FILE, help="Local file with CLIP weights, instead of a download.")
 @click.option("--resnet-weights", type=FILE, help="Local file with ResNet-101 weights, instead of a download.")
 @click.option(
-    "--transfer", default="gp", metavar="NAME", help="How labels are made: top1, knn, cell-mean, gp-content, gp."
+    "--transfer",
+    default="gp",
+    metavar="NAME",
+    help="How labels are made: top1, knn, syndr, cell-mean, gp-content, gp.",
 )
 @click.option("--k", default=10, metavar="N", help="Number of neighbours listed, and averaged by knn.")
 @click.option(

@@ -30,7 +30,6 @@ from glint_model.training.devices import make_fabric
 from glint_model.training.learner import Learner
 from glint_model.training.settings import PRESETS, TrainConfig
 
-STEPS, BATCH = 1200, 32
 OF_PHOTO, OF_ANCHOR = 22, 40  # images of each that are learnt from
 DEAR = "denoise"  # takes as long as ten others: made for a fifth of them
 SNAPSHOT = 100  # steps
@@ -58,9 +57,10 @@ def train(material: Material, chosen: NDArray[np.int64], config: TrainConfig, wo
     model, _ = GlintIQA.start(config.network, config.vit_weights, config.cnn_weights)
     torch.nn.init.constant_(model.head.score.bias, float(labels.mean()))
     batches = material.rendered.batches(np.arange(len(chosen)), labels, np.ones(len(chosen), np.float32), config)
-    learner = Learner(model, config, STEPS, fabric)
+    steps = config.steps or 1
+    learner = Learner(model, config, steps, fabric)
     started, losses = time.perf_counter(), []
-    for step in range(STEPS):
+    for step in range(steps):
         losses.append(float(learner.learn(step, batches)))
         if (step + 1) % SNAPSHOT == 0:
             keep(learner.scorer, work / "lite.safetensors", step + 1)
@@ -94,7 +94,7 @@ def main() -> None:
     if not (args.work / "labels.npz").is_file():
         label_photos(args.refs, args.source_dir, args.work, available_cores())
     lite = PRESETS["lite"]
-    config = replace(lite, batch_size=BATCH, crops=1, lr=1e-3, ema=0.998, compile=True, device=args.device)
+    config = replace(lite, compile=True, device=args.device)
     device = make_fabric(config).device
     material = gather(args.refs, args.source_dir, args.work, available_cores(), device, choose)
     train(material, np.arange(len(material.mos)), config, args.work)

@@ -52,7 +52,7 @@ class BuildConfig:
     clip_weights: Path | None = None
     resnet_weights: Path | None = None
     size: Annotated[tuple[Side, Side], AfterValidator(_check_landscape)] | None = SEEN
-    transfer: Literal["top1", "knn", "cell-mean", "gp-content", "gp"] = "gp"
+    transfer: Literal["top1", "knn", "syndr", "cell-mean", "gp-content", "gp"] = "gp"
     k: Annotated[int, Field(ge=1)] = 10
     min_similarity: float | None = None
     images: Literal["none", "png", "webp"] = "none"

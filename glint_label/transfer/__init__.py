@@ -1,4 +1,4 @@
-"""Transfers by name: top1 (the paper's), knn, cell-mean, gp-content and gp."""
+"""Transfers by name: top1 (the paper's), knn, syndr, cell-mean, gp-content and gp."""
 
 from glint_label.errors import UsageError
 from glint_label.transfer.gp import GaussianProcess
@@ -7,7 +7,7 @@ from glint_label.transfer.transfer import Labels, RatedAnchors, Transfer
 
 __all__ = ["TRANSFERS", "GaussianProcess", "Labels", "RatedAnchors", "Transfer", "make_transfer"]
 
-TRANSFERS = ("top1", "knn", "cell-mean", "gp-content", "gp")
+TRANSFERS = ("top1", "knn", "syndr", "cell-mean", "gp-content", "gp")
 
 
 def make_transfer(name: str, k: int, content_rank: int | None = None) -> Transfer:
@@ -27,4 +27,6 @@ def make_transfer(name: str, k: int, content_rank: int | None = None) -> Transfe
         raise UsageError(f"--k {k}: at least one neighbour is needed")
     if name in ("gp", "gp-content"):
         return GaussianProcess(uses_features=name == "gp", content_rank=content_rank)
+    if name == "syndr":
+        return NearestMean(5, within=0.05)
     return NearestMean({"top1": 1, "knn": k, "cell-mean": None}[name])

@@ -1,4 +1,8 @@
-"""The mean of the nearest anchors' ratings: one neighbour is the paper's rule, all of them ignore content."""
+"""The mean of the nearest anchors' ratings: one neighbour is the paper's rule, all of them ignore content.
+
+SynDR-IQA's rule (NeurIPS 2025) is one of them: up to 5 anchors whose cosine lies within 0.05 of the best, weighted by
+the softmax of their cosines, the nearer the more.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +21,16 @@ class NearestMean:
 
     Args:
         k: Number of neighbours; None for all anchors.
+        within: How much less similar than the nearest a neighbour may be, with weights by softmax; None: any of the k
+            counts, all alike.
     """
 
     uses_features = False
     slow_to_fit = False
 
-    def __init__(self, k: int | None) -> None:
+    def __init__(self, k: int | None, within: float | None = None) -> None:
         self._k = k
+        self._within = within
 
     def fit(self, anchors: RatedAnchors) -> None:
         """Index the anchors and measure the error of leaving each one out.
@@ -41,8 +48,8 @@ class NearestMean:
 
     def label(self, vectors: NDArray[np.float32], features: NDArray[np.float16] | None = None) -> Labels:  # noqa: ARG002 (content alone)
         """Label references; see Transfer.label."""
-        nearest, _ = self._index.nearest(vectors, self._k or self._index.size)
-        weights = _even_weights(nearest, self._index.size)
+        nearest, similarities = self._index.nearest(vectors, self._k or self._index.size)
+        weights = self._weigh(nearest, similarities)
         mos = self._mean(weights, self._condition_means)
         return Labels(mos, np.broadcast_to(self._std, mos.shape), weights)
 
@@ -54,11 +61,23 @@ class NearestMean:
         result: NDArray[np.float64] = np.where(total > 0, mean, default)
         return result
 
+    def _weigh(self, neighbours: NDArray[np.int64], similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give each row's neighbours, nearest first, weights that sum to 1: (rows, anchors)."""
+        weights = np.zeros((len(neighbours), self._index.size))
+        if neighbours.shape[1]:
+            shares = np.ones(neighbours.shape)
+            if self._within is not None:
+                below = similarities[:, :1] - similarities.astype(np.float64)
+                shares = np.where(below <= self._within, np.exp(-below), 0)
+            np.put_along_axis(weights, neighbours, shares / shares.sum(axis=1, keepdims=True), axis=1)
+        return weights
+
     def _leave_one_out_std(self, vectors: NDArray[np.float32], scores: NDArray[np.float64]) -> NDArray[np.float64]:
         count = len(vectors)
-        ranked, _ = self._index.nearest(vectors, count)
-        others = ranked[ranked != np.arange(count)[:, None]].reshape(count, count - 1)
-        weights = _even_weights(others[:, : self._k], count)
+        ranked, similarities = self._index.nearest(vectors, count)
+        is_other = ranked != np.arange(count)[:, None]
+        others, likeness = (each[is_other].reshape(count, count - 1)[:, : self._k] for each in (ranked, similarities))
+        weights = self._weigh(others, likeness)
         with np.errstate(invalid="ignore", divide="ignore"):
             others_sum = self._filled.sum(axis=0) - self._filled
             others_mean = others_sum / (self._rated.sum(axis=0) - self._rated)
@@ -73,8 +92,3 @@ class NearestMean:
         return std
 
 
-def _even_weights(neighbours: NDArray[np.int64], anchors: int) -> NDArray[np.float64]:
-    weights = np.zeros((len(neighbours), anchors))
-    if neighbours.shape[1]:
-        np.put_along_axis(weights, neighbours, 1 / neighbours.shape[1], axis=1)
-    return weights

@@ -18,7 +18,7 @@ from glint_label.manifest import count_shards, read_run, read_shard, reference_p
 from glint_model.data.rows import Data, Rows
 
 # Transfers whose labels rest on the neighbours that references.csv lists, and on nothing else.
-_LOCAL_TRANSFERS = ("top1", "knn")
+_LOCAL_TRANSFERS = ("top1", "knn", "syndr")
 
 
 def find_build(root: Path = Path("manifests")) -> Path:

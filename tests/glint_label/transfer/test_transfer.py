@@ -10,7 +10,7 @@ from glint_label.images import read_photo
 from glint_label.sources import load_source
 from glint_label.transfer import TRANSFERS, RatedAnchors, make_transfer
 
-NEAREST = ("top1", "knn", "cell-mean")
+NEAREST = ("top1", "knn", "syndr", "cell-mean")
 
 # Four directions in the plane; the first two are close.
 ANCHORS = np.array([[1, 0], [0.98, 0.199], [0, 1], [-1, 0]], dtype=np.float32)
@@ -41,6 +41,20 @@ def test_labels_are_the_mean_of_the_neighbours(name, expected, weights):
     labels = fitted(name).label(QUERY)
     np.testing.assert_allclose(labels.mos, [expected])
     np.testing.assert_allclose(labels.weights, [weights])
+
+
+def test_syndr_weighs_up_to_five_anchors_near_the_best_cosine_by_their_softmax():
+    labels = fitted("syndr").label(QUERY)
+    cosines = (ANCHORS @ QUERY[0]).astype(np.float64)
+    near = np.exp(cosines[:2]) / np.exp(cosines[:2]).sum()  # the other two are farther than 0.05 from the best
+    np.testing.assert_allclose(labels.weights, [[*near, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(labels.mos, [near @ SCORES[:2]], rtol=1e-6)
+    crowd = np.stack([np.cos(angles := np.linspace(0, 0.1, 9)), np.sin(angles)], axis=1).astype(np.float32)
+    transfer = make_transfer("syndr", 3)
+    transfer.fit(rated(crowd, np.linspace(1, 5, 9)[:, None]))
+    weights = transfer.label(crowd[:1]).weights[0]
+    assert (weights[:5] > 0).all()
+    assert not weights[5:].any()
 
 
 def test_the_std_of_the_cell_mean_is_the_leave_one_out_error():
@@ -83,7 +97,7 @@ def test_one_anchor_is_too_few_to_know_the_error():
 
 
 def test_names_and_numbers_are_checked():
-    with pytest.raises(UsageError, match="unknown transfer 'best'; known are top1, knn, cell-mean"):
+    with pytest.raises(UsageError, match="unknown transfer 'best'; known are top1, knn, syndr, cell-mean"):
         make_transfer("best", 1)
     with pytest.raises(UsageError, match="--k 0"):
         make_transfer("knn", 0)
