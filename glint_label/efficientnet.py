@@ -42,7 +42,7 @@ def load_network() -> "nn.Module":
     import torch
 
     network = _unfolded_network()
-    _fold_batch_norms(network)
+    fold_batch_norms(network)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -85,8 +85,12 @@ def _unfolded_network() -> "nn.Module":
     return network
 
 
-def _fold_batch_norms(module: "nn.Module") -> None:
-    """Fold each batch norm into the convolution before it; its activation stays."""
+def fold_batch_norms(module: "nn.Module") -> None:
+    """Fold each batch norm into the convolution before it, for evaluation; its activation, where it has one, stays.
+
+    Args:
+        module: In evaluation; its convolutions and norms were added in the order in which they are used.
+    """
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -94,9 +98,9 @@ def _fold_batch_norms(module: "nn.Module") -> None:
     for (first, conv), (second, norm) in pairwise(children):
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, first, fuse_conv_bn_eval(conv, norm))
-            setattr(module, second, norm.act)
+            setattr(module, second, getattr(norm, "act", nn.Identity()))
     for _, child in children:
-        _fold_batch_norms(child)
+        fold_batch_norms(child)
 
 
 @contextmanager

@@ -48,8 +48,9 @@ def damage_map(model: GlintIQA, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.u
     corners = grid_corners(*whole.shape[:2])
     crops = np.stack([whole[top : top + CROP, left : left + CROP] for top, left in corners]).transpose(0, 3, 1, 2)
     device = next(model.parameters()).device
-    with scoring(model):
-        local = model.local_scores(torch.from_numpy(crops).to(device).float() / 255)[:, None]  # (n, 1, side, side)
+    network = model.folded()
+    with scoring(network):
+        local = network.local_scores(torch.from_numpy(crops).to(device).float() / 255)[:, None]  # (n, 1, side, side)
         fine = interpolate(local, size=(CROP, CROP), mode="bilinear", align_corners=False)[:, 0].double().cpu().numpy()
     total, times = np.zeros(whole.shape[:2]), np.zeros(whole.shape[:2])
     for (top, left), scores in zip(corners, fine, strict=True):
