@@ -9,6 +9,7 @@ weights are rounded to float16.
 """
 
 import argparse
+import json
 import os
 import time
 from dataclasses import replace
@@ -20,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import glint_label
 from benchmarks.pretraining import Material, gather, label_photos
 from glint_label.engines import available_cores
-from glint_label.provenance import versions
 from glint_model.data.rows import Rows
 from glint_model.network.checkpoint import save_state
 from glint_model.network.glintiqa import GlintIQA
@@ -63,21 +64,25 @@ def train(material: Material, chosen: NDArray[np.int64], config: TrainConfig, wo
     for step in range(steps):
         losses.append(float(learner.learn(step, batches)))
         if (step + 1) % SNAPSHOT == 0:
-            keep(learner.scorer, work / "lite.safetensors", step + 1)
+            keep(learner.scorer, work / "lite.safetensors", step + 1, config, labels)
             minutes = (time.perf_counter() - started) / 60
             print(f"{step + 1} steps, {minutes:.1f} min, loss {np.mean(losses[-SNAPSHOT:]):.4f}", flush=True)
     return learner.scorer
 
 
-def keep(model: GlintIQA, path: Path, step: int) -> None:
+def keep(model: GlintIQA, path: Path, step: int, config: TrainConfig, labels: NDArray[np.float32]) -> None:
     """Write the weights, matrices and kernels rounded to float16, with what is to be known of them."""
     state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()}
     facts = {
         "size": "512x384",
         "crops": "0",
         "labels": "1..5, KADID-10k's scale, higher is better",
+        "label_mean": f"{labels.mean():.6g}",
+        "label_std": f"{labels.std():.6g}",
+        "settings": json.dumps(config.identity),
         "weights": f"training/lite.py, {step} steps",
-        "versions": " ".join(f"{name} {found}" for name, found in versions().items() if name != "platform"),
+        "version": glint_label.__version__,
+        "torch": torch.__version__,
     }
     save_state(path, state, model.config, facts)
 
