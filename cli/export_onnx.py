@@ -12,7 +12,9 @@ from glint_label.errors import UsageError
 @click.argument("checkpoint", metavar="[CHECKPOINT]", required=False, type=FILE)
 @click.option("--out", type=FILE, help="FILE.onnx.  [default: the checkpoint's name with .onnx]")
 def export_onnx(checkpoint: Path | None, out: Path | None) -> None:
-    """Write a checkpoint, or else the packaged network, as ONNX, to score without torch.
+    """Write a checkpoint as ONNX, to score without torch.
+
+    Without CHECKPOINT: the packaged network.
 
     Input: crops (batch, 3, 224, 224), float32 in 0..1. Output: scores (batch,).
     The file is run once and compared with torch before it is written.

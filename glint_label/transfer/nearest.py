@@ -90,5 +90,3 @@ class NearestMean:
         sums = np.where(measured, squares, 0).sum(axis=0)
         std: NDArray[np.float64] = np.sqrt(np.where(counts > 1, sums / np.maximum(counts, 1), pooled))
         return std
-
-

@@ -303,7 +303,6 @@ class GlintIQA(nn.Module):
             scores = [network(part.to(device).float() / 255).double() for part in squares.split(batch_size)]
             return float(torch.cat(scores).mean())
 
-
     def folded(self) -> "GlintIQA":
         """Give a copy whose batch norms are part of the convolutions: as good as the same scores, sooner.
 
