@@ -107,6 +107,7 @@ def test_what_is_kept_is_bounded_and_goes_with_its_block(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than this machine has cores
 def test_workers_change_nothing(workers):
     recipe = Recipe(quick_rows(), batch=80, group=4, reuse=2, seed=1, cache_bytes=_ROOM, synthetic=True)
     alone, beside = (list(iterate(recipe, range(3, 24), number)) for number in (0, workers))
