@@ -1,5 +1,6 @@
 """Whether pre-training on transferred labels makes a better network, and whose labels do it best.
 
+    export PYTHONPATH=.
     python benchmarks/pretraining.py --refs PHOTOS --source-dir KADID --work FOLDER
     python benchmarks/pretraining.py --refs PHOTOS --source-dir KADID --work FOLDER --labels-only
     python benchmarks/pretraining.py ... --device cuda --samples 60000 --seeds 3
@@ -13,7 +14,7 @@ regenerated. Intervals are over contents; a difference is paired by seed and con
 
 Needs all photos of the manifest to be 512 x 384 or 384 x 512 once brought to size, and 590 kB of disk an image. Every
 finished network is a line of FOLDER/results.jsonl, so a run that is stopped goes on. At the end
-benchmarks/results/pretraining.json is written from these lines at the end.
+benchmarks/results/pretraining.json is written from these lines.
 """
 
 import argparse
@@ -33,12 +34,12 @@ from numpy.typing import NDArray
 
 from benchmarks.rendered import Rendered
 from glint_label.engines import available_cores
+from glint_label.images import SEEN
 from glint_label.manifest import anchor_seeds
 from glint_label.metrics import spearman
 from glint_label.sources.kadid10k import load_kadid10k
 from glint_model.data.rows import Rows
 from glint_model.network.checkpoint import load_weights, put_weights, save_weights
-from glint_model.network.config import GlintConfig
 from glint_model.network.glintiqa import GlintIQA
 from glint_model.training.devices import make_fabric
 from glint_model.training.learner import Learner
@@ -125,9 +126,7 @@ def map_measure(
     build: Path, source_dir: Path, anchors: tuple[str, ...], workers: int
 ) -> dict[tuple[str, str, int], float]:
     """Label the photos of a build by a full-reference measure, mapped monotonically to the anchors' ratings."""
-    from scipy.optimize import isotonic_regression
-
-    from glint_label.audit.baselines import value_of
+    from glint_label.audit.baselines import fit_monotonic, value_of
     from glint_label.build.photos import read_measured
     from glint_label.build.plan import makeable_conditions
     from glint_label.embed import make_embedder
@@ -145,12 +144,11 @@ def map_measure(
     wanted = np.array([[ratings.get((name, *condition), np.nan) for condition in conditions] for name in anchors])
     values = value_of("lpips-like", np.asarray(features))
     usable = np.isfinite(values) & np.isfinite(wanted)
-    order = np.argsort(values[usable], kind="stable")
-    measured, fitted = values[usable][order], isotonic_regression(wanted[usable][order], increasing=False).x
+    fitted = fit_monotonic(values[usable], wanted[usable])
     found = {}
     for folder in shard_folders(build):
         photos, features, _ = read_measured(folder, with_features=True)
-        mapped = np.interp(value_of("lpips-like", features), measured, fitted)
+        mapped = np.interp(value_of("lpips-like", features), *fitted)
         for name, row in zip(photos.names, mapped, strict=True):
             found |= {(name, *condition): float(label) for condition, label in zip(conditions, row, strict=True)}
     return found
@@ -195,7 +193,7 @@ def gather(
         ),
         mos=np.concatenate([np.full(len(pairs), np.nan), made["mos"]]).astype(np.float32),
         mos_error=np.full(len(pairs) + len(made), np.nan, dtype=np.float32),
-        size=(512, 384),
+        size=SEEN,
     )
     test, tuning = split_anchors(anchors)
     anchor = np.array([""] * len(pairs) + made["anchor"].tolist())
@@ -219,6 +217,7 @@ def learn(
     config: TrainConfig,
     fabric: Fabric,
     start: Path | None = None,
+    after: Callable[[int, torch.Tensor, GlintIQA], None] = lambda *_: None,
 ) -> GlintIQA:
     """Train a network on some images; the average of its weights is what counts.
 
@@ -230,6 +229,7 @@ def learn(
         config: The settings, `steps` among them.
         fabric: The device.
         start: Weights to start from; None for the packaged ones.
+        after: Told of every step: how many are done, its loss, the average of the weights so far.
     """
     torch.manual_seed(config.seed)
     if start is None:
@@ -244,7 +244,7 @@ def learn(
     steps = config.steps or 1
     learner = Learner(model, config, steps, fabric)
     for step in range(steps):
-        learner.learn(step, batches)
+        after(step + 1, learner.learn(step, batches), learner.scorer)
     return learner.scorer.eval()
 
 
@@ -286,7 +286,7 @@ def run(material: Material, args: argparse.Namespace, config: TrainConfig, fabri
                     unknown = np.full(len(among), np.nan, dtype=np.float32)
                     model = learn(material, among, material.mos[among], unknown, length, fabric, start)
                 else:
-                    model = GlintIQA.load(args.work / f"{arm}-{seed}.safetensors")
+                    model = GlintIQA.load(start)
                 scores = score(model, crops, fabric.device)
                 line = {
                     "arm": arm,
@@ -337,23 +337,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def make_config(args: argparse.Namespace, network: GlintConfig | None = None) -> TrainConfig:
-    """Take the preset `lite` for many short runs: larger batches of single crops."""
-    lite = PRESETS["lite"]
-    return replace(
-        lite,
-        network=network or lite.network,
-        batch_size=args.batch_size,
-        crops=1,
-        group=4,
-        steps=1,
-        lr=args.lr,
-        ema=0.99,
-        device=args.device,
-    )
+def make_config(args: argparse.Namespace) -> TrainConfig:
+    """Take the preset `lite` for many short runs, in larger batches; each sets its own length."""
+    return replace(PRESETS["lite"], batch_size=args.batch_size, lr=args.lr, ema=0.99, device=args.device)
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--refs", type=Path, required=True)
@@ -367,7 +356,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("--labels-only", action="store_true", help="stop once the photos are labelled")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no network after so long")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args()
     args.until = time.perf_counter() + 60 * args.minutes
     args.work.mkdir(parents=True, exist_ok=True)
     return args

@@ -3,6 +3,7 @@
 For experiments that train many networks on the same images: 590 kB an image, on the disk or in the memory of a GPU.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,14 @@ from tqdm import tqdm
 from glint_label.distortions import DISTORTIONS, distort, distort_batch, prepare
 from glint_label.distortions.prepared import to_bytes
 from glint_label.engines import run_tasks
-from glint_label.images import read_photo
+from glint_label.images import SEEN, read_photo
 from glint_model.data.batches import Batch
 from glint_model.data.rows import Rows
 from glint_model.data.sampler import Crop, Sampler, draw_crops
 from glint_model.network.crops import CROP, cut_crops
 from glint_model.training.settings import TrainConfig
 
-SIZE = (512, 384)
-BYTES = SIZE[0] * SIZE[1] * 3
+BYTES = SEEN[0] * SEEN[1] * 3
 _AT_ONCE = 128  # images on the GPU
 
 
@@ -47,7 +47,7 @@ class _Render:
 
 def _read(rows: Rows, photo: int) -> NDArray[np.uint8]:
     pixels = read_photo(rows.photos[photo], size=rows.size).pixels
-    if sorted(pixels.shape[:2]) != sorted(SIZE):
+    if sorted(pixels.shape[:2]) != sorted(SEEN):
         raise ValueError(f"{rows.photos[photo]}: is {pixels.shape[1]} x {pixels.shape[0]}, not 512 x 384")
     return pixels
 
@@ -55,14 +55,17 @@ def _read(rows: Rows, photo: int) -> NDArray[np.uint8]:
 def _render(rows: Rows, path: Path, workers: int) -> Tensor:
     """Let workers make the images of rows: (rows, 589,824) uint8, in the file."""
     done = path.with_suffix(".done")
-    if not done.is_file():
+    recipes = hashlib.sha256(repr((rows.photos, rows.conditions, rows.size)).encode())
+    for column in (rows.photo, rows.condition, rows.seed):
+        recipes.update(column.tobytes())
+    if not done.is_file() or done.read_text() != recipes.hexdigest():
         with path.open("wb") as file:
             file.truncate(len(rows) * BYTES)
         photos = np.unique(rows.photo).tolist()
         with run_tasks(_Render(rows, path), photos, workers) as results:
             for _ in tqdm(results, path.name, len(photos)):
                 pass
-        done.touch()
+        done.write_text(recipes.hexdigest())
     return torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(len(rows), BYTES)))
 
 

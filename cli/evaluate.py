@@ -98,7 +98,7 @@ def evaluate(
     if rated.source is not None:
         warn_of_rising_scores(rated.source, higher_is_worse)
     rated, missing = choose_images(rated.select(anchors or (), types or ()), pixels, allow_missing)
-    scorer, made_with = open_scorer(checkpoint, device, crops, seed)
+    _, scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     if out is not None:
         make_folder(out)
     kept = KeptScores(out and out / "scores.csv", {**made_with, "baselines": baselines.VERSION})

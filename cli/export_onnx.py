@@ -24,10 +24,7 @@ def export_onnx(checkpoint: Path | None, out: Path | None) -> None:
         raise UsageError(f"--out {place}: must end in .onnx")
 
     from glint_model import GlintIQA
-    from glint_model.network.checkpoint import PACKAGED, load_weights
     from glint_model.network.onnx import export_onnx as export
 
-    _, _, made = load_weights(checkpoint or PACKAGED)
-    facts = {name: value for name, value in made.items() if name in ("labels", "label_mean", "label_std")}
-    difference = export(GlintIQA.load(checkpoint), place, facts)
+    difference = export(GlintIQA.load(checkpoint), place)
     click.echo(f"{place} written; its scores differ from torch's by at most {difference:.1g}")

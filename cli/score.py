@@ -60,7 +60,7 @@ def score(
     if explain and out is None:
         raise UsageError("--explain: writes pictures, so it needs --out FILE.csv to put them beside")
     files = list_inputs(paths)
-    scorer, made_with = open_scorer(checkpoint, device, crops, seed)
+    network, scorer, made_with = open_scorer(checkpoint, device, crops, seed)
     kept = KeptScores(out, made_with)
     rows = score_files(files, scorer, min(workers, len(files)), show_progress, kept)
     as_json = as_json if out is None else out.suffix.lower() == ".json"
@@ -73,11 +73,10 @@ def score(
         kept.remove()
     maps = out.with_name(f"{out.stem}-maps") if out is not None and explain else None
     if maps is not None:
-        from glint_model import GlintIQA
         from glint_model.evaluation.explain import write_maps
 
         wanted = [file for file, row in zip(files, rows, strict=True) if not row.error]
-        write_maps(GlintIQA.load(checkpoint, made_with["device"]), wanted, maps, show_progress)
+        write_maps(network, wanted, maps, show_progress)
     bad = [row for row in rows if row.error]
     for row in bad:
         click.echo(f"no score: {row.error}", err=True)

@@ -10,6 +10,7 @@ from glint_cli.options import FILE
 from glint_label.files import sha256_of
 
 if TYPE_CHECKING:
+    from glint_model import GlintIQA
     from glint_model.evaluation.score import Scorer
 
 checkpoint_option = click.option(
@@ -23,11 +24,13 @@ crops_option = click.option(
 )
 
 
-def open_scorer(checkpoint: Path | None, device: str, crops: int | None, seed: int) -> "tuple[Scorer, dict[str, Any]]":
+def open_scorer(
+    checkpoint: Path | None, device: str, crops: int | None, seed: int
+) -> "tuple[GlintIQA, Scorer, dict[str, Any]]":
     """Load a network to score images with.
 
     Returns:
-        The scorer, and all that its scores depend on besides the images, for `KeptScores`.
+        The network, the scorer that it is, and all that its scores depend on besides the images, for `KeptScores`.
 
     Raises:
         GlintError: The device is not here, or the checkpoint is none.
@@ -48,4 +51,4 @@ def open_scorer(checkpoint: Path | None, device: str, crops: int | None, seed: i
         "device": device,
         "versions": {**made_by, "images": images.VERSION, "distortions": distortions.VERSION},
     }
-    return partial(model.score_one, crops=crops, seed=seed), made_with
+    return model, partial(model.score_one, crops=crops, seed=seed), made_with

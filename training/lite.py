@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 
 import glint_label
-from benchmarks.pretraining import Material, gather, label_photos
+from benchmarks.pretraining import Material, gather, label_photos, learn
 from glint_label.engines import available_cores
+from glint_label.images import SEEN
 from glint_model.data.rows import Rows
-from glint_model.network.checkpoint import save_state
+from glint_model.network.checkpoint import save_state, size_in_words
 from glint_model.network.glintiqa import GlintIQA
 from glint_model.training.devices import make_fabric
-from glint_model.training.learner import Learner
 from glint_model.training.settings import PRESETS, TrainConfig
 
 OF_PHOTO, OF_ANCHOR = 22, 40  # images of each that are learnt from
@@ -50,31 +50,27 @@ def choose(rows: Rows, of_anchor: NDArray[np.bool_], test: NDArray[np.bool_]) ->
     return np.sort(np.concatenate(taken))
 
 
-def train(material: Material, chosen: NDArray[np.int64], config: TrainConfig, work: Path) -> GlintIQA:
-    """Train on the chosen images; the average of the weights so far is kept every hundred steps."""
-    fabric = make_fabric(config)
-    torch.manual_seed(config.seed)
-    labels = np.where(np.isfinite(material.mos), material.mos, material.labels["gp"])[chosen]
-    model, _ = GlintIQA.start(config.network, config.vit_weights, config.cnn_weights)
-    torch.nn.init.constant_(model.head.score.bias, float(labels.mean()))
-    batches = material.rendered.batches(np.arange(len(chosen)), labels, np.ones(len(chosen), np.float32), config)
-    steps = config.steps or 1
-    learner = Learner(model, config, steps, fabric)
+def train(material: Material, config: TrainConfig, work: Path) -> None:
+    """Train on all images; the average of the weights so far is kept every hundred steps."""
+    labels = np.where(np.isfinite(material.mos), material.mos, material.labels["gp"])
+    unknown = np.full(len(labels), np.nan, dtype=np.float32)  # so all count alike
     started, losses = time.perf_counter(), []
-    for step in range(steps):
-        losses.append(float(learner.learn(step, batches)))
-        if (step + 1) % SNAPSHOT == 0:
-            keep(learner.scorer, work / "lite.safetensors", step + 1, config, labels)
+
+    def note(step: int, loss: torch.Tensor, average: GlintIQA) -> None:
+        losses.append(float(loss))
+        if step % SNAPSHOT == 0:
+            keep(average, work / "lite.safetensors", step, config, labels)
             minutes = (time.perf_counter() - started) / 60
-            print(f"{step + 1} steps, {minutes:.1f} min, loss {np.mean(losses[-SNAPSHOT:]):.4f}", flush=True)
-    return learner.scorer
+            print(f"{step} steps, {minutes:.1f} min, loss {np.mean(losses[-SNAPSHOT:]):.4f}", flush=True)
+
+    learn(material, np.arange(len(labels)), labels, unknown, config, make_fabric(config), after=note)
 
 
 def keep(model: GlintIQA, path: Path, step: int, config: TrainConfig, labels: NDArray[np.float32]) -> None:
     """Write the weights, matrices and kernels rounded to float16, with what is to be known of them."""
     state = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in model.state_dict().items()}
     facts = {
-        "size": "512x384",
+        "size": size_in_words(SEEN),
         "crops": "0",
         "labels": "1..5, KADID-10k's scale, higher is better",
         "label_mean": f"{labels.mean():.6g}",
@@ -102,7 +98,7 @@ def main() -> None:
     config = replace(lite, compile=True, device=args.device)
     device = make_fabric(config).device
     material = gather(args.refs, args.source_dir, args.work, available_cores(), device, choose)
-    train(material, np.arange(len(material.mos)), config, args.work)
+    train(material, config, args.work)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,22 @@ def _map_monotonically(values: Floats, scores: Floats) -> Floats:
     for anchor in range(len(scores)):
         others = usable.copy()
         others[anchor] = False
-        order = np.argsort(values[others], kind="stable")
-        measured, wanted = values[others][order], scores[others][order]
         here = np.isfinite(values[anchor])
-        if len(measured) > 1:
-            fitted = isotonic_regression(wanted, increasing=bool(spearman(measured, wanted) > 0)).x
-            mapped[anchor, here] = np.interp(values[anchor, here], measured, fitted)
+        if others.sum() > 1:
+            mapped[anchor, here] = np.interp(values[anchor, here], *fit_monotonic(values[others], scores[others]))
     return mapped
+
+
+def fit_monotonic(values: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """Fit scores that only rise or only fall with a measure, for np.interp: sorted values, and the score at each.
+
+    Args:
+        values: (n,) of the measure, at least two.
+        scores: (n,) ratings.
+    """
+    order = np.argsort(values, kind="stable")
+    measured, wanted = values[order], scores[order]
+    return measured, isotonic_regression(wanted, increasing=bool(spearman(measured, wanted) > 0)).x
 
 
 def _distance(first: Floats, second: Floats) -> float:

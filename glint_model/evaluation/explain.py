@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
@@ -13,7 +12,7 @@ from glint_label.files import make_folder, write_atomic
 from glint_label.images import bring_to_size, encode_image, read_photo
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
-from glint_model.network.crops import CROP, check_pixels, continued, grid_corners
+from glint_model.network.crops import CROP, check_pixels, cut_crops, grid_corners
 from glint_model.network.glintiqa import GlintIQA, scoring
 
 Floats = NDArray[np.float64]
@@ -44,16 +43,15 @@ def damage_map(model: GlintIQA, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.u
     check_pixels(pixels)
     seen = bring_to_size(pixels, model.size)
     height, width = seen.shape[:2]
-    whole = continued(seen)
-    corners = grid_corners(*whole.shape[:2])
-    crops = np.stack([whole[top : top + CROP, left : left + CROP] for top, left in corners]).transpose(0, 3, 1, 2)
+    shape = max(height, CROP), max(width, CROP)  # smaller pictures are continued
+    crops = cut_crops(seen, 0, 0)
     device = next(model.parameters()).device
     network = model.folded()
     with scoring(network):
-        local = network.local_scores(torch.from_numpy(crops).to(device).float() / 255)[:, None]  # (n, 1, side, side)
+        local = network.local_scores(crops.to(device).float() / 255)[:, None]  # (n, 1, side, side)
         fine = interpolate(local, size=(CROP, CROP), mode="bilinear", align_corners=False)[:, 0].double().cpu().numpy()
-    total, times = np.zeros(whole.shape[:2]), np.zeros(whole.shape[:2])
-    for (top, left), scores in zip(corners, fine, strict=True):
+    total, times = np.zeros(shape), np.zeros(shape)
+    for (top, left), scores in zip(grid_corners(*shape), fine, strict=True):
         total[top : top + CROP, left : left + CROP] += scores
         times[top : top + CROP, left : left + CROP] += 1
     return seen, (total / times)[:height, :width]

@@ -150,6 +150,7 @@ class GlintIQA(nn.Module):
         config: As given.
         size: What pictures are brought to before they are scored, as those it learnt from were; None: left alone.
         crops: Of an image, unless another number is asked for; 0 covers it.
+        facts: What the checkpoint says of the weights.
 
     Raises:
         UsageError: A backbone that timm does not know or that does not fit.
@@ -161,6 +162,7 @@ class GlintIQA(nn.Module):
         self.size: Size = None
         self._folded: tuple[list[tuple[int, int]], GlintIQA] | None = None
         self.crops = checkpoint.CROPS
+        self.facts: dict[str, str] = {}
         self.global_features = GlobalFeatures(config)
         width, patch = self.global_features.width, self.global_features.patch
         tokens = (CROP // patch) ** 2
@@ -249,6 +251,7 @@ class GlintIQA(nn.Module):
         config, state, facts = checkpoint.load_weights(place)
         model = cls(config)
         checkpoint.put_weights(model, state, place)
+        model.facts = facts
         model.size = checkpoint.seen_size(facts)
         model.crops = int(facts.get("crops", checkpoint.CROPS))
         return model.to(device).eval()

@@ -15,18 +15,14 @@ from glint_model.network.crops import CROP
 from glint_model.network.glintiqa import GlintIQA
 
 TOLERANCE = 1e-4
+_TOLD = ("labels", "label_mean", "label_std")
 
 
-def export_onnx(model: GlintIQA, path: Path, facts: Mapping[str, str] | None = None) -> float:
+def export_onnx(model: GlintIQA, path: Path) -> float:
     """Write the network as ONNX: `crops` (batch, 3, 224, 224) float32 in [0, 1] -> `scores` (batch,).
 
     The file is run by onnxruntime on random crops before it is written. Its metadata hold the size at which pictures
-    are to be scored.
-
-    Args:
-        model: The network.
-        path: The file.
-        facts: More metadata, such as the scale of the labels.
+    are to be scored, and what the checkpoint says of the labels.
 
     Returns:
         The largest difference to torch that was seen.
@@ -44,7 +40,8 @@ def export_onnx(model: GlintIQA, path: Path, facts: Mapping[str, str] | None = N
     device, training = next(model.parameters()).device, model.training
     model.cpu().eval()
     try:
-        content = _exported(model, {"size": size_in_words(model.size), **(facts or {})})
+        facts = {name: value for name, value in model.facts.items() if name in _TOLD}
+        content = _exported(model, {"size": size_in_words(model.size), **facts})
         crops = torch.rand(3, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected = model(crops).numpy()
