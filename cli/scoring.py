@@ -20,7 +20,7 @@ crops_option = click.option(
     "--crops",
     type=click.IntRange(0),
     metavar="N",
-    help="Crops an image; 0: all of it.  [default: 25; the packaged network: 0]",
+    help="Crops an image, at random places; 0: regular ones.  [default: 25; the packaged network: 0]",
 )
 
 

@@ -43,7 +43,8 @@ def measure_anchors(
         progress: Makes the progress bar.
 
     Returns:
-        The anchors, and (anchors, conditions, features), NaN where a distortion is not measured; None if not wanted.
+        The anchors, and (anchors, conditions, features) of every level, NaN where a distortion is not measured; None
+        if not wanted.
 
     Raises:
         SourceError: Names the anchor that does not open.
@@ -59,7 +60,7 @@ def measure_anchors(
     processes = workers if measured or len(tasks) > _MANY else 0
     decoded: dict[str, DecodedPhoto] = {}
     what = "features of anchors" if measured else "anchors"
-    task = DecodePhotos(embedder.preparation, tuple(conditions))
+    task = DecodePhotos(embedder.preparation, tuple(conditions), every_level=True)
     with run_tasks(task, tasks, processes, progress, what, len(tasks)) as results:
         for item, photo in results:
             if photo.failure is not None:

@@ -37,12 +37,14 @@ class DecodePhotos:
         conditions: (distortion, level) pairs of the features.
         size: What photos are brought to; see `images.bring_to_size`.
         longest: Most pixels a side that they may have then; None for any.
+        every_level: Measure the features of all conditions; see `measure_features`.
     """
 
     preparation: Preparation
     conditions: tuple[Condition, ...] = ()
     size: Size = None
     longest: int | None = None
+    every_level: bool = False
 
     def __call__(self, task: DecodeTask) -> DecodedPhoto:
         """Decode one photo; what is wrong with it is in `failure`."""
@@ -54,7 +56,7 @@ class DecodePhotos:
         if task.seeds:
             from glint_label.visibility.features import measure_features
 
-            features = measure_features(photo.pixels, self.conditions, task.seeds)
+            features = measure_features(photo.pixels, self.conditions, task.seeds, every_level=self.every_level)
         height, width = photo.pixels.shape[:2]
         return DecodedPhoto(
             self.preparation(photo.pixels),

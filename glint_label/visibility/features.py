@@ -13,20 +13,20 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from glint_label.distortions import Prepared, find
 from glint_label.distortions.color_spaces import rgb_to_lab
+from glint_label.distortions.filters import gaussian_filter
 from glint_label.distortions.prepared import to_bytes
 from glint_label.distortions.random import as_seeds
 from glint_label.efficientnet import one_thread
 from glint_label.images import SEEN, middle_of
 from glint_label.sources import Condition
-from glint_label.visibility.deep import DEEP_FEATURES, DeepView, compare_deep
+from glint_label.visibility.deep import DEEP_FEATURES, DeepView, compare_deep, log_of
+from glint_label.visibility.levels import find_between
 
-VERSION = 2  # raise it with every change that gives some photo other features
+VERSION = 3  # raise it with every change that gives some photo other features
 SLOW = frozenset(
     {"denoise"}
 )  # one takes a third of a second: a photo would take twice as long for 4 % of its conditions
@@ -74,28 +74,30 @@ Plane = NDArray[np.float32]
 
 
 def measure_features(
-    pixels: NDArray[np.uint8], conditions: Sequence[Condition], seeds: Sequence[int]
+    pixels: NDArray[np.uint8], conditions: Sequence[Condition], seeds: Sequence[int], *, every_level: bool = False
 ) -> NDArray[np.float16]:
-    """Distort the middle of a photo in every way and measure what changed.
+    """Distort the middle of a photo in many ways and measure what changed.
 
     Args:
         pixels: (H, W, 3) uint8 RGB. Of a photo larger than SEEN (turned, for an upright one) the middle is taken.
         conditions: (distortion, level) pairs that can be made here.
         seeds: Of the recipe, one a condition.
+        every_level: Also those that `draw_between` gives.
 
     Returns:
-        (conditions, features) in the order of FEATURES; NaN in rows of distortions in SLOW.
+        (conditions, features) in the order of FEATURES; NaN in rows that are not measured, and of distortions in SLOW.
     """
     window = torch.from_numpy(middle_of(pixels, SEEN).transpose(2, 0, 1)[None].copy())
     features = np.full((len(conditions), len(FEATURES)), np.nan, dtype=np.float16)
+    between = {} if every_level else find_between(conditions)
     with torch.inference_mode(), one_thread():
         # In float32 a pixel may lie one grey level off the exact one; it takes half the time.
         prepared = Prepared(window.float() / 255)
         reference = _Views(window.float())
-        for row, (name, level), seed in zip(features, conditions, seeds, strict=True):
-            if name not in SLOW:
+        for place, ((name, level), seed) in enumerate(zip(conditions, seeds, strict=True)):
+            if name not in SLOW and place not in between:
                 distorted = find(name).apply(prepared, level, as_seeds([seed]))
-                row[:] = compare(reference, _Views(to_bytes(distorted).float()))
+                features[place] = compare(reference, _Views(to_bytes(distorted).float()))
     return features
 
 
@@ -114,6 +116,21 @@ class _Scale:
         return np.maximum(_blur(self.luma * self.luma) - self.mean * self.mean, 0)
 
     @cached_property
+    def information(self) -> float:
+        return float(np.log(1 + self.variance / 0.5).sum())
+
+    @cached_property
+    def masking(self) -> Plane:
+        masking: Plane = np.reciprocal(np.sqrt(self.variance) + 1, dtype=np.float32)
+        return masking
+
+    @cached_property
+    def flatness(self) -> Plane:
+        flatness: Plane = np.reciprocal(self.variance + 1, dtype=np.float32)
+        flatness /= flatness.sum()
+        return flatness
+
+    @cached_property
     def gradient(self) -> Plane:
         across, down = np.zeros_like(self.luma), np.zeros_like(self.luma)
         across[:, 1:-1] = (self.luma[:, 2:] - self.luma[:, :-2]) / 2
@@ -129,13 +146,13 @@ class _Views:
     """
 
     def __init__(self, rgb: Tensor) -> None:
-        half = avg_pool2d(rgb, 2)
+        half = _halve(rgb)
         self.deep = DeepView(half)
         red, green, blue = half[0].numpy()
         luma = (np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue) * np.float32(100 / 255)
-        self.scales = [_Scale(luma), _Scale(_halve(luma))]
+        self.scales = [_Scale(luma), _Scale(_halve(torch.from_numpy(luma)).numpy())]
         self.lab: Plane = rgb_to_lab(half / 255)[0].numpy()
-        self.chroma: Plane = np.hypot(self.lab[1], self.lab[2])
+        self.chroma: Plane = np.sqrt(self.lab[1] ** 2 + self.lab[2] ** 2)
 
 
 def compare(reference: _Views, distorted: _Views) -> NDArray[np.float64]:
@@ -153,29 +170,28 @@ def _compare_scale(before: _Scale, after: _Scale) -> list[float]:
     ssim = luminance * structure
     gain = np.clip(covariance / (before.variance + _TINY), 0, 10)
     noise = np.maximum(after.variance - gain * covariance, _TINY)
-    information = np.log1p(gain * gain * before.variance / (noise + 0.5)).sum()
+    information = np.log(1 + gain * gain * before.variance / (noise + 0.5)).sum()
     gradients = (2 * before.gradient * after.gradient + 2) / (before.gradient**2 + after.gradient**2 + 2)
     change = after.gradient - before.gradient
     strength = float(before.gradient.mean()) + 0.05
     error = after.luma - before.luma
     local_error = np.sqrt(np.maximum(before.variance + after.variance - 2 * covariance, 0))
-    masked = local_error / (np.sqrt(before.variance) + 1)
-    flatness = 1 / (before.variance + 1)
+    masked = local_error * before.masking
     return [
-        _log(1 - luminance.mean()),
-        _log(1 - structure.mean()),
-        _log(1 - ssim.mean()),
+        log_of(1 - luminance.mean()),
+        log_of(1 - structure.mean()),
+        log_of(1 - ssim.mean()),
         float(1 - np.percentile(ssim[::2, ::2], 10)),
-        float(information / (np.log1p(before.variance / 0.5).sum() + _TINY)),
-        _log(1 - gradients.mean()),
+        float(information / (before.information + _TINY)),
+        log_of(1 - gradients.mean()),
         float(gradients.std()),
         float(np.log((after.gradient.mean() + 0.05) / strength)),
         float(np.minimum(change, 0).mean() / strength),
         float(np.log((np.maximum(change, 0).mean() + 0.01) / strength)),
-        _log((error * error).mean()),
-        _log(masked.mean()),
-        _log(np.percentile(masked[::2, ::2], 90)),
-        _log((local_error * flatness).sum() / flatness.sum()),
+        log_of((error * error).mean()),
+        log_of(masked.mean()),
+        log_of(np.percentile(masked[::2, ::2], 90)),
+        log_of((local_error * before.flatness).sum()),
     ]
 
 
@@ -186,14 +202,14 @@ def _compare_colors(reference: _Views, distorted: _Views) -> list[float]:
     similarity = (2 * reference.chroma * distorted.chroma + 20) / (reference.chroma**2 + distorted.chroma**2 + 20)
     white, black = after[0] > 96, after[0] < 4
     return [
-        _log(np.sqrt(lightness * lightness + chroma_error).mean()),
-        _log(np.sqrt(chroma_error).mean()),
-        _log(shift_a.var() + shift_b.var()),
+        log_of(np.sqrt(lightness * lightness + chroma_error).mean()),
+        log_of(np.sqrt(chroma_error).mean()),
+        log_of(shift_a.var() + shift_b.var()),
         float(np.log((distorted.chroma.mean() + 0.5) / (reference.chroma.mean() + 0.5))),
         float(shift_a.mean()),
         float(shift_b.mean()),
         float(distorted.chroma.mean()),
-        _log(1 - similarity.mean()),
+        log_of(1 - similarity.mean()),
         float(lightness.mean()),
         float(np.log((after[0].std() + 1) / (before[0].std() + 1))),
         float(after[0].std()),
@@ -210,19 +226,12 @@ def _compare_colors(reference: _Views, distorted: _Views) -> list[float]:
 _TINY = 1e-3  # far below one grey level squared
 
 
-def _log(value: float) -> float:
-    """Logarithm of a small quantity that may be 0, or below by rounding."""
-    return float(np.log(max(float(value), 0.0) + 1e-4))
-
-
 def _blur(plane: Plane) -> Plane:
-    blurred: Plane = gaussian_filter(plane, 1.5, truncate=2.5, mode="nearest")
-    return blurred
+    return gaussian_filter(torch.from_numpy(plane)[None, None], 1.5, radius=4)[0, 0].numpy()
 
 
-def _halve(plane: Plane) -> Plane:
+def _halve(planes: Tensor) -> Tensor:
     """Average 2 x 2 pixels; an odd last row or column is left out."""
-    height, width = (side - side % 2 for side in plane.shape)
-    even = plane[:height, :width]
-    total: Plane = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
-    return total * np.float32(0.25)
+    height, width = (side - side % 2 for side in planes.shape[-2:])
+    rows = planes[..., 0:height:2, :width] + planes[..., 1:height:2, :width]
+    return (rows[..., ::2] + rows[..., 1::2]) * 0.25

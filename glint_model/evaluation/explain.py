@@ -12,7 +12,7 @@ from glint_label.files import make_folder, write_atomic
 from glint_label.images import bring_to_size, encode_image, read_photo
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
-from glint_model.network.crops import CROP, check_pixels, cut_crops, grid_corners
+from glint_model.network.crops import CROP, check_pixels, continued, cut_at, grid_corners
 from glint_model.network.glintiqa import GlintIQA, scoring
 
 Floats = NDArray[np.float64]
@@ -44,14 +44,15 @@ def damage_map(model: GlintIQA, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.u
     seen = bring_to_size(pixels, model.size)
     height, width = seen.shape[:2]
     shape = max(height, CROP), max(width, CROP)  # smaller pictures are continued
-    crops = cut_crops(seen, 0, 0)
+    corners = grid_corners(*shape)
+    crops = cut_at(continued(seen), corners)
     device = next(model.parameters()).device
     network = model.folded()
     with scoring(network):
         local = network.local_scores(crops.to(device).float() / 255)[:, None]  # (n, 1, side, side)
         fine = interpolate(local, size=(CROP, CROP), mode="bilinear", align_corners=False)[:, 0].double().cpu().numpy()
     total, times = np.zeros(shape), np.zeros(shape)
-    for (top, left), scores in zip(grid_corners(*shape), fine, strict=True):
+    for (top, left), scores in zip(corners, fine, strict=True):
         total[top : top + CROP, left : left + CROP] += scores
         times[top : top + CROP, left : left + CROP] += 1
     return seen, (total / times)[:height, :width]

@@ -4,6 +4,7 @@ They depend on the image's own pixels and the seed, never on other images, their
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ def cut_crops(pixels: NDArray[np.uint8], crops: int, seed: int) -> torch.Tensor:
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
-        crops: That many at random places; 0 covers the whole image with a regular grid.
+        crops: That many at random places; 0 spreads them regularly: every other square of the grid that covers the
+            image, as the fields of one colour on a chessboard, where it has several rows and columns.
         seed: Of the random places.
 
     Returns:
@@ -35,7 +37,11 @@ def cut_crops(pixels: NDArray[np.uint8], crops: int, seed: int) -> torch.Tensor:
     if crops < 0:
         raise InputError(f"crops {crops}: must be at least 1, or 0 for the whole image")
     pixels = continued(pixels)
-    corners = _random_corners(pixels, crops, seed) if crops else grid_corners(*pixels.shape[:2])
+    return cut_at(pixels, _random_corners(pixels, crops, seed) if crops else _spread_corners(*pixels.shape[:2]))
+
+
+def cut_at(pixels: NDArray[np.uint8], corners: Iterable[Sequence[int]]) -> torch.Tensor:
+    """Cut squares out of an image, at least 224 a side, given their tops and lefts: (N, 3, 224, 224) uint8."""
     squares = [pixels[top : top + CROP, left : left + CROP] for top, left in corners]
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
 
@@ -68,5 +74,18 @@ def _random_corners(pixels: NDArray[np.uint8], crops: int, seed: int) -> NDArray
 
 def grid_corners(height: int, width: int) -> list[tuple[int, int]]:
     """Cover an image, at least 224 a side, with as few squares as possible: their tops and lefts."""
-    tops, lefts = (np.linspace(0, side - CROP, -(-side // CROP)).round().astype(int) for side in (height, width))
-    return [(int(top), int(left)) for top in tops for left in lefts]
+    tops, lefts = _grid_lines(height), _grid_lines(width)
+    return [(top, left) for top in tops for left in lefts]
+
+
+def _spread_corners(height: int, width: int) -> list[tuple[int, int]]:
+    """Take every other square of the grid, whose squares overlap; all of a single row or column."""
+    tops, lefts = _grid_lines(height), _grid_lines(width)
+    if min(len(tops), len(lefts)) == 1:
+        return grid_corners(height, width)
+    return [(top, left) for row, top in enumerate(tops) for column, left in enumerate(lefts) if (row + column) % 2]
+
+
+def _grid_lines(side: int) -> list[int]:
+    lines: list[int] = np.linspace(0, side - CROP, -(-side // CROP)).round().astype(int).tolist()
+    return lines

@@ -149,7 +149,7 @@ class GlintIQA(nn.Module):
     Attributes:
         config: As given.
         size: What pictures are brought to before they are scored, as those it learnt from were; None: left alone.
-        crops: Of an image, unless another number is asked for; 0 covers it.
+        crops: Of an image, unless another number is asked for; 0: regular ones.
         facts: What the checkpoint says of the weights.
 
     Raises:
@@ -267,7 +267,7 @@ class GlintIQA(nn.Module):
 
         Args:
             images: Paths, or (H, W, 3) uint8 RGB.
-            crops: Random crops an image; 0 covers the whole image with a grid; None: as the checkpoint says.
+            crops: Random crops an image; 0: regular ones, see cut_crops; None: as the checkpoint says.
             batch_size: Crops that go through the network at once.
             seed: Of the random places.
 

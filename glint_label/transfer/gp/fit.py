@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 from glint_label.errors import SourceError
 from glint_label.transfer.gp.model import LEAST_INSIDE, Columns, Floats, LabelModel, columns_of, kernel, standardise
 from glint_label.transfer.transfer import Labels, RatedAnchors
+from glint_label.visibility import draw_between
 
 LEVEL_CORRELATION = 0.8  # of neighbouring levels
 KERNEL_WIDTH = 0.25  # k = exp(-KERNEL_WIDTH * squared distance / its mean over pairs of anchors): wide, nearly linear
@@ -103,8 +104,9 @@ def fit_model(
     known = np.isfinite(anchors.variances)
     usual = float(anchors.variances[known].mean()) if known.any() else 0.0
     anchors = replace(anchors, variances=np.where(known, anchors.variances, usual))
-    feature_means, feature_scales = _spread(features)
-    z = standardise(features, feature_means, feature_scales)
+    drawn = draw_between(features, anchors.conditions)
+    feature_means, feature_scales = _spread(drawn)
+    z = standardise(drawn, feature_means, feature_scales)
     width = _width(anchors.vectors)
     alike = kernel(anchors.vectors, anchors.vectors, width)
     groups = columns_of(anchors.conditions)
@@ -166,7 +168,7 @@ def _width(vectors: NDArray[np.float32]) -> float:
     return KERNEL_WIDTH / mean if mean > 1e-12 else 0.0
 
 
-def _spread(features: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _spread(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each condition's features; one that is always the same, or not measured, counts 0."""
     values = features.astype(np.float64)
     measured = np.isfinite(values).all(axis=0)

@@ -11,6 +11,7 @@ from glint_label.errors import UsageError
 from glint_label.sources import Condition
 from glint_label.transfer.levels import keep_order
 from glint_label.transfer.transfer import Labels
+from glint_label.visibility import draw_between
 
 Floats = NDArray[np.float64]
 Columns = list[int]
@@ -56,7 +57,7 @@ class LabelModel:
         if self.uses_features:
             if features is None:
                 raise UsageError("this model was fitted with full-reference features; pass them")
-            z = standardise(features, arrays["feature_means"], arrays["feature_scales"])
+            z = standardise(draw_between(features, self.conditions), arrays["feature_means"], arrays["feature_scales"])
             mos += np.einsum("ncp,pr,rc->nc", z, arrays["feature_rows"], arrays["feature_columns"], optimize=True)
             variance += arrays["leverage_variance"] * self._unusual(z)
         shares = alike @ arrays["precision"]
@@ -107,7 +108,7 @@ def outside_of(vectors: NDArray[np.float32], anchors: NDArray[np.float32]) -> Fl
     return outside
 
 
-def standardise(features: NDArray[np.float16], means: NDArray[np.float32], scales: NDArray[np.float32]) -> Floats:
+def standardise(features: NDArray[np.float32], means: NDArray[np.float32], scales: NDArray[np.float32]) -> Floats:
     """Bring features to mean 0 and deviation 1 over the anchors, cut off at CLIP; 0 where not measured."""
     z = (features.astype(np.float64) - means) / scales
     return np.clip(np.nan_to_num(z, nan=0.0), -CLIP, CLIP)

@@ -11,6 +11,7 @@ from glint_label.errors import SourceError
 from glint_label.transfer import RatedAnchors, make_transfer
 from glint_label.transfer.gp import kernel, standardise
 from glint_label.transfer.levels import keep_order
+from glint_label.visibility import draw_between
 
 CONDITIONS = tuple((name, level) for name in ("gaussian_blur", "jpeg") for level in range(1, 6))
 
@@ -20,7 +21,8 @@ def make_source(anchors=30, features=4, noise=0.1, seed=0):
     rng = np.random.default_rng(seed)
     content = rng.normal(size=(anchors, 6))
     vectors = (content / np.linalg.norm(content, axis=1, keepdims=True)).astype(np.float32)
-    visibility = rng.normal(size=(anchors, len(CONDITIONS), features)).astype(np.float16)
+    visibility = draw_between(rng.normal(size=(anchors, len(CONDITIONS), features)).astype(np.float16), CONDITIONS)
+    visibility = visibility.astype(np.float16)
     means = np.tile([4.5, 4.0, 3.2, 2.4, 1.6], 2)
     scores = (
         means + 0.4 * vectors[:, :1] + 0.2 * visibility[..., 0] + noise * rng.normal(size=(anchors, len(CONDITIONS)))

@@ -8,14 +8,16 @@ from glint_label.images import SEEN
 from glint_label.manifest import anchor_seeds, recipe_seeds
 from glint_label.sources import load_source
 from glint_label.sources.kadid10k import DISTORTIONS, LEVELS
-from glint_label.visibility import measure_anchors
+from glint_label.visibility import draw_between, measure_anchors
 from glint_label.visibility.features import FEATURES, measure_features
 from tests.conftest import make_photo
 
 PHOTO = make_photo(3, 160, 120)
 PHOTO[0, 0], PHOTO[0, 1] = 0, 255  # its range is full, so that the stretch around a distortion changes nothing
 CONDITIONS = [
-    (name, level) for name in ("gaussian_blur", "jpeg", "white_noise", "color_diffusion") for level in (1, 3, 5)
+    (name, level)
+    for name in ("gaussian_blur", "jpeg", "multiplicative_noise", "color_diffusion")
+    for level in (1, 3, 5)
 ]
 
 
@@ -30,7 +32,8 @@ def column(features, name):
 
 @pytest.fixture(scope="module")
 def features():
-    return measure_features(PHOTO, CONDITIONS, [1] * len(CONDITIONS)).reshape(4, 3, len(FEATURES))
+    features = measure_features(PHOTO, CONDITIONS, [1] * len(CONDITIONS), every_level=True)
+    return features.reshape(4, 3, len(FEATURES))
 
 
 def test_stronger_distortions_show_more(features):
@@ -58,6 +61,32 @@ def test_every_distortion_has_finite_features_but_the_slow_one():
     features = measure_features(PHOTO, conditions, [1] * len(conditions))
     finite = np.isfinite(features.astype(float)).all(axis=1)
     assert [name for (name, _), good in zip(conditions, finite, strict=True) if not good] == ["denoise"]
+
+
+def test_levels_between_are_not_measured_but_drawn():
+    every = [("gaussian_blur", level) for level in LEVELS]
+    features = measure_features(PHOTO, every, [1] * 5)
+    assert np.isfinite(features[[1, 4]]).all()
+    assert np.isnan(features[[0, 2, 3]]).all()
+    whole = measure_features(PHOTO, every, [1] * 5, every_level=True)
+    np.testing.assert_array_equal(features[[1, 4]], whole[[1, 4]])
+    drawn = draw_between(features[None], every)[0]
+    np.testing.assert_array_equal(draw_between(whole[None], every)[0], drawn)  # whether they were measured or not
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    np.testing.assert_allclose(drawn[2], (2 * drawn[1] + drawn[4]) / 3, rtol=1e-5, atol=1e-5)
+
+
+def test_a_level_without_those_beside_it_is_measured():
+    (alone,) = measure_features(PHOTO, [("gaussian_blur", 3)], [1])
+    assert np.isfinite(alone).all()
+    np.testing.assert_array_equal(draw_between(alone[None, None], [("gaussian_blur", 3)])[0, 0], alone)
+
+
+def test_where_one_level_is_measured_it_stands_for_all():
+    every = [("white_noise", level) for level in LEVELS]
+    drawn = draw_between(measure_features(PHOTO, every, [1, 2, 3, 4, 5])[None], every)[0]
+    (alone,) = measure_features(PHOTO, every[2:3], [3])
+    np.testing.assert_array_equal(drawn, np.tile(alone, (5, 1)))
 
 
 @pytest.mark.parametrize("upright", [False, True])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from glint_label.errors import GlintError, ImageError
 from glint_model import GlintConfig, GlintIQA
-from glint_model.network.crops import CROP, cut_crops
+from glint_model.network.crops import CROP, cut_at, cut_crops, grid_corners
 from tests.conftest import make_photo
 
 PHOTOS = [make_photo(seed, *size) for seed, size in enumerate([(300, 260), (224, 224), (100, 80), (640, 230)])]
@@ -94,14 +94,35 @@ def test_random_crops_reach_every_corner():
     assert corners == {(top, left) for top in range(3) for left in range(4)}
 
 
+def position_in(height, width):
+    """Make an image whose first two channels say where one is, in steps of 4 px."""
+    position = np.zeros((height, width, 3), dtype=np.uint8)
+    position[..., 0], position[..., 1] = (np.arange(height) // 4)[:, None], np.arange(width) // 4
+    return position
+
+
+def places_seen(crops):
+    return {(int(a), int(b)) for crop in crops.numpy() for a, b in zip(crop[0].ravel(), crop[1].ravel(), strict=True)}
+
+
 @pytest.mark.parametrize("size", [(224, 224), (225, 300), (448, 672), (500, 1001)])
 def test_the_grid_covers_the_whole_image(size):
-    position = np.zeros((*size, 3), dtype=np.uint8)
-    position[..., 0], position[..., 1] = (np.arange(size[0]) // 4)[:, None], np.arange(size[1]) // 4
-    crops = cut_crops(position, 0, 0).numpy()
+    crops = cut_at(position_in(*size), grid_corners(*size))
     assert len(crops) == -(-size[0] // CROP) * -(-size[1] // CROP)
-    seen = {(int(a), int(b)) for crop in crops for a, b in zip(crop[0].ravel(), crop[1].ravel(), strict=True)}
-    assert seen == {(a, b) for a in range(-(-size[0] // 4)) for b in range(-(-size[1] // 4))}
+    assert places_seen(crops) == {(a, b) for a in range(-(-size[0] // 4)) for b in range(-(-size[1] // 4))}
+
+
+def test_regular_crops_are_half_of_the_grid_and_see_most_of_a_photo():
+    crops = cut_crops(position_in(384, 512), 0, 0)
+    assert [tuple(crop[:2, 0, 0].tolist()) for crop in crops] == [(0, 36), (40, 0), (40, 72)]
+    assert len(places_seen(crops)) > 0.7 * 96 * 128
+    assert len(cut_crops(position_in(1000, 1000), 0, 0)) == 12  # of 5 x 5
+
+
+@pytest.mark.parametrize("size", [(200, 900), (900, 224), (224, 224)])
+def test_regular_crops_of_a_narrow_image_see_all_of_it(size):
+    image = position_in(*size)
+    assert places_seen(cut_crops(image, 0, 0)) == places_seen(torch.from_numpy(image).permute(2, 0, 1)[None])
 
 
 def test_what_is_no_image_is_refused(model, tmp_path):
