@@ -18,6 +18,7 @@ COMMANDS = {
     "build": "Label every photo in a folder.",
     "inspect": "Summarise the build in DIR, and check its files.",
     "audit": "Estimate label accuracy by leave-one-anchor-out.",
+    "export": "Write the build in DIR, or a part of it, for other people's programs.",
     "render": "Write the distorted images of the build in DIR, or of a part of it.",
     "verify": "Regenerate a source's own distorted images and compare.",
     "pretrain": "Train the network on a manifest.",

@@ -232,6 +232,24 @@ types_option = click.option(
 )
 
 
+def selection_options(command: Command) -> Command:
+    """Add the filters that choose rows of a build: --types, --levels, --split, --reference, --min-mos, --max-mos."""
+    for option in reversed(
+        (
+            types_option,
+            click.option(
+                "--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; may be repeated."
+            ),
+            click.option("--split", multiple=True, type=click.Choice(["train", "val"]), help="Only this split."),
+            click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; may be repeated."),
+            click.option("--min-mos", type=float, metavar="X", help="Only labels of at least X."),
+            click.option("--max-mos", type=float, metavar="X", help="Only labels of at most X."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def command_line(*parts: object) -> str:
     """Write a command of ours so that it can be pasted into a shell."""
     return shlex.join(["glint-label", *map(str, parts)])

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, config_option, folder_argument, strict_option, types_option, workers_option
+from glint_cli.options import FILE, config_option, folder_argument, selection_options, strict_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
 from glint_label.errors import InputError
@@ -14,10 +14,7 @@ from glint_label.errors import InputError
 @click.command()
 @folder_argument
 @click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
-@types_option
-@click.option("--levels", multiple=True, type=click.IntRange(1, 5), help="Only this level; may be repeated.")
-@click.option("--split", multiple=True, type=click.Choice(["train", "val"]), help="Only this split.")
-@click.option("--reference", multiple=True, metavar="NAME", help="Only this reference; may be repeated.")
+@selection_options
 @workers_option
 @strict_option
 @config_option
@@ -28,6 +25,8 @@ def render(
     levels: tuple[int, ...],
     split: tuple[str, ...],
     reference: tuple[str, ...],
+    min_mos: float | None,
+    max_mos: float | None,
     workers: int,
     strict: bool,
 ) -> None:
@@ -38,9 +37,10 @@ def render(
     missing or has changed, the others are rendered and the exit code is 3.
     """
     if_interrupted(goes_on())
-    from glint_label.render import Selection, render_build
+    from glint_label.manifest import Selection
+    from glint_label.render import render_build
 
-    selection = Selection(types, levels, split, reference)
+    selection = Selection(types, levels, split, reference, min_mos, max_mos)
     made = render_build(folder, refs, selection, strict=strict, workers=workers, progress=show_progress)
     click.echo(f"{count(made.written)} images written ({size(made.bytes)}), {count(made.present)} already there")
     for name, message in made.failures:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,30 +19,31 @@ from numpy.typing import NDArray
 
 from glint_label.errors import OutputError, StateError
 
-BUILD, RUN = "build", "training run"  # what run.json says of its folder as `kind`
+# What run.json says of its folder as `kind`.
+BUILD, RUN, EXPORT = KINDS = "build", "training run", "dataset export"
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 _TEMPORARY = ".glint-tmp"
 
 
-def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
-    """Write to a temporary name in the same folder, fsync, rename.
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary name in the same folder for writing; when the block is left, fsync and rename.
+
+    Nothing is left behind where the block raises.
 
     Args:
         path: Its folder is made if need be.
-        content: Bytes, text, or pieces of text that need not fit into memory together.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    pieces = [content] if isinstance(content, bytes | str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece.encode() if isinstance(piece, str) else piece)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -51,6 +52,21 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
             raise
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
+    """Write a whole file by `open_atomic`.
+
+    Args:
+        path: Its folder is made if need be.
+        content: Bytes, text, or pieces of text that need not fit into memory together.
+
+    Raises:
+        OutputError: The disk is full or the folder cannot be written.
+    """
+    with open_atomic(path) as file:
+        for piece in [content] if isinstance(content, bytes | str) else content:
+            file.write(piece.encode() if isinstance(piece, str) else piece)
 
 
 def format_json(content: object) -> str:
@@ -152,13 +168,13 @@ def own_content(folder: Path) -> list[str]:
 
 
 def kind_of(folder: Path) -> str | None:
-    """Tell what a folder is by its run.json: BUILD, RUN, or None where that says neither."""
+    """Tell what a folder is by its run.json: BUILD, RUN, EXPORT, or None where that says none of them."""
     try:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     kind = content.get("kind") if isinstance(content, dict) else None
-    return kind if kind in (BUILD, RUN) else None
+    return kind if kind in KINDS else None
 
 
 def describe_folder(folder: Path) -> str:
@@ -179,7 +195,7 @@ def check_kind(folder: Path, wanted: str) -> bool:
 
     Args:
         folder: Where to write; it may be empty or absent.
-        wanted: BUILD or RUN.
+        wanted: BUILD, RUN or EXPORT.
 
     Returns:
         Whether it already holds one of that kind.

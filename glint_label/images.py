@@ -315,9 +315,9 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
 
 
 def encode_image(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """Encode 8-bit RGB without loss as `.png` or `.webp`.
+    """Encode 8-bit RGB without loss as `.png`, `.webp` or `.bmp`.
 
-    Both at their fastest setting: three times as fast as the default for files a tenth larger.
+    The first two at their fastest setting: three times as fast as the default for files a tenth larger.
     """
     if max(pixels.shape) > MAX_SIDES.get(suffix, max(pixels.shape)):
         raise InputError(
@@ -329,6 +329,8 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str) -> bytes:
         image.save(buffer, "PNG", compress_level=1)
     elif suffix == ".webp":
         image.save(buffer, "WEBP", lossless=True, method=0, exact=True)
+    elif suffix == ".bmp":
+        image.save(buffer, "BMP")
     else:
-        raise InputError(f"cannot write {suffix!r} images; use .png or .webp")
+        raise InputError(f"cannot write {suffix!r} images; use .png, .webp or .bmp")
     return buffer.getvalue()

@@ -1,52 +1,73 @@
 """Pixels from recipes: (reference, distortion, level, seed) -> a file."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import lock_folder, write_atomic
 from glint_label.images import Size, encode_image, read_photo
-from glint_label.manifest import FileFacts, iterate_shards, pixel_path, read_run, reference_path, size_of
+from glint_label.manifest import (
+    EVERYTHING,
+    FileFacts,
+    Selection,
+    iterate_shards,
+    pixel_path,
+    read_run,
+    reference_path,
+    root_of,
+    size_of,
+)
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import differing_codecs
 
+if TYPE_CHECKING:
+    from glint_label.distortions.prepared import Prepared
+
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which rows to render; an empty filter lets everything through.
+class Drawing:
+    """One photo that is distorted in several ways; it is read when the first image is wanted.
 
-    Attributes:
-        distortions: Names.
-        levels: 1..5.
-        splits: train, val.
-        references: As in the manifest.
+    Args:
+        path: The photo.
+        sha256: Of the file that was labelled.
+        size: What the photo is brought to before.
     """
 
-    distortions: Collection[str] = ()
-    levels: Collection[int] = ()
-    splits: Collection[str] = ()
-    references: Collection[str] = ()
+    def __init__(self, path: Path, sha256: str, size: Size) -> None:
+        self._photo = (path, sha256, size)
 
-    def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Keep the rows that pass every filter."""
-        filters = {
-            "dist_name": self.distortions,
-            "dist_level": self.levels,
-            "split": self.splits,
-            "reference": self.references,
-        }
-        for column, allowed in filters.items():
-            if allowed:
-                rows = rows[rows[column].isin(allowed)]
-        return rows
+    def distorted(self, distortion: str, level: int, seed: int) -> NDArray[np.uint8]:
+        """Make an image from its recipe: (H, W, 3) uint8 RGB.
+
+        Raises:
+            ImageError: The photo cannot be used, or is not the one that was labelled.
+        """
+        from glint_label.distortions import distort
+
+        return distort(self._prepared, distortion, level, seed=seed)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The photo itself, brought to size: (H, W, 3) uint8 RGB."""
+        return read_photo(*self._photo).pixels
+
+    @cached_property
+    def _prepared(self) -> "Prepared":
+        from glint_label.distortions import prepare
+
+        return prepare(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -91,22 +112,19 @@ def render_reference(task: RenderTask) -> Rendered:
     """
     from hashlib import sha256
 
-    from glint_label.distortions import distort, prepare
-
     missing = [recipe for recipe in task.recipes if not recipe[0].is_file()]
     present = tuple(recipe[0] for recipe in task.recipes if recipe not in missing)
     if not missing:
         return Rendered(present=present)
+    reference = Drawing(task.path, task.sha256, task.size)
+    written = {}
     try:
-        photo = read_photo(task.path, task.sha256, task.size)
+        for file, distortion, level, seed in missing:
+            content = encode_image(reference.distorted(distortion, level, seed), file.suffix)
+            write_atomic(file, content)
+            written[file] = FileFacts(len(content), sha256(content).hexdigest())
     except ImageError as error:
         return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
-    prepared = prepare(photo.pixels)
-    written = {}
-    for file, distortion, level, seed in missing:
-        content = encode_image(distort(prepared, distortion, level, seed=seed), file.suffix)
-        write_atomic(file, content)
-        written[file] = FileFacts(len(content), sha256(content).hexdigest())
     return Rendered(written, present)
 
 
@@ -156,7 +174,7 @@ class RenderReport:
 def render_build(
     out: Path,
     refs: Path | None = None,
-    selection: Selection = Selection(),
+    selection: Selection = EVERYTHING,
     *,
     strict: bool = False,
     workers: int = 0,
@@ -179,9 +197,7 @@ def render_build(
     """
     run = read_run(out)
     check_codecs(out, run, strict)
-    root = refs or Path(run["refs"])
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
+    root = root_of(run, refs)
     with lock_folder(out):
         tasks = [
             task

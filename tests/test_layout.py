@@ -18,6 +18,7 @@ FORBIDDEN = {
 ROOMS = {
     "glint_label": (
         ("doctor", "demo", "fetch"),
+        ("export",),
         ("build",),
         ("audit",),
         ("verify", "render"),

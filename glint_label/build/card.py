@@ -19,13 +19,29 @@ def dataset_card(
     audit: dict[str, Any] | None,
 ) -> str:
     """Write the card from settings, source, counts and audit.json; the same build gives the same bytes."""
-    environment = Environment(  # Markdown for people and hubs, never rendered as HTML here
+    return fill_card(
+        "glint_label.build",
+        settings=settings,
+        source=source,
+        left_out=left_out,
+        counts=counts,
+        size=size_category(counts["rows"]),
+        audit=audit,
+    )
+
+
+def size_category(rows: int) -> str:
+    """Say how large a dataset is, as hubs call it."""
+    return next((name for limit, name in _SIZES if rows < limit), "1M<n<10M")
+
+
+def fill_card(package: str, **values: Any) -> str:
+    """Fill in the card.md.j2 of a package: Markdown for people and hubs, never rendered as HTML here."""
+    environment = Environment(
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = environment.from_string(files("glint_label.build").joinpath("card.md.j2").read_text(encoding="utf-8"))
-    size = next((name for limit, name in _SIZES if counts["rows"] < limit), "1M<n<10M")
-    return template.render(settings=settings, source=source, left_out=left_out, counts=counts, size=size, audit=audit)
+    return environment.from_string(files(package).joinpath("card.md.j2").read_text(encoding="utf-8")).render(**values)

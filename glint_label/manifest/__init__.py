@@ -11,6 +11,7 @@ from glint_label.manifest.reading import (
     read_manifest,
     read_run,
     read_shard,
+    root_of,
     size_of,
 )
 from glint_label.manifest.recipes import (
@@ -23,6 +24,7 @@ from glint_label.manifest.recipes import (
     split_of,
 )
 from glint_label.manifest.schema import FAILED_COLUMNS, METADATA_COLUMNS, REFERENCES_COLUMNS, schema
+from glint_label.manifest.selection import EVERYTHING, Selection
 from glint_label.manifest.shards import (
     FileFacts,
     Shard,
@@ -36,13 +38,15 @@ from glint_label.manifest.shards import (
     shard_folders,
     write_record,
 )
-from glint_label.manifest.tables import format_csv, format_list, format_numbers, read_rows
+from glint_label.manifest.tables import format_csv, format_lines, format_list, format_numbers, read_rows
 
 __all__ = [
+    "EVERYTHING",
     "FAILED_COLUMNS",
     "METADATA_COLUMNS",
     "REFERENCES_COLUMNS",
     "FileFacts",
+    "Selection",
     "Shard",
     "ShardCounts",
     "ShardRecord",
@@ -52,6 +56,7 @@ __all__ = [
     "digest_of",
     "finished_shards",
     "format_csv",
+    "format_lines",
     "format_list",
     "format_numbers",
     "iterate_shards",
@@ -67,6 +72,7 @@ __all__ = [
     "record_time",
     "reference_id",
     "reference_path",
+    "root_of",
     "schema",
     "shard_folder",
     "shard_folders",

@@ -44,6 +44,22 @@ def size_of(run: dict[str, Any]) -> Size:
     return None if size == "native" else (int(size[0]), int(size[1]))
 
 
+def root_of(run: dict[str, Any], refs: Path | None = None) -> Path:
+    """Find the root of a build's references.
+
+    Args:
+        run: Its run.json.
+        refs: Where they are now, if not where run.json says.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    root = refs or Path(run["refs"])
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
+    return root
+
+
 def read_audit(out: Path) -> dict[str, Any] | None:
     """Read a build's audit.json; None where there is none.
 

@@ -99,10 +99,11 @@ class ShardRecord:
             hashed: Read them and compare their hashes; else their sizes.
         """
         wanted = self.files if names is None else [name for name in names if name in self.files]
-        return [name for name in wanted if not _is_whole(folder / name, self.files[name], hashed)]
+        return [name for name in wanted if not is_whole(folder / name, self.files[name], hashed)]
 
 
-def _is_whole(path: Path, facts: FileFacts, hashed: bool) -> bool:
+def is_whole(path: Path, facts: FileFacts, hashed: bool) -> bool:
+    """Tell whether a file is there as it was written: its hash is compared, or else its size."""
     try:
         return path.stat().st_size == facts.bytes and (not hashed or sha256_of(path) == facts.sha256)
     except OSError:

@@ -26,10 +26,13 @@ def format_list(values: Iterable[float]) -> str:
 
 def format_csv(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a CSV text: header, minimal quoting, LF."""
+    return format_lines([list(columns)]) + format_lines(rows)
+
+
+def format_lines(rows: Iterable[Sequence[object]]) -> str:
+    """Write lines of CSV: minimal quoting, LF."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
 
 

@@ -12,9 +12,9 @@ from glint_label.build.pipeline import build
 from glint_label.distortions import distort
 from glint_label.errors import InputError
 from glint_label.images import read_photo
-from glint_label.manifest import read_manifest
+from glint_label.manifest import Selection, read_manifest
 from glint_label.manifest.inspect import summarise
-from glint_label.render import Selection, render_build
+from glint_label.render import render_build
 from glint_label.sources.kadid10k import DISTORTIONS
 from tests.conftest import custom_build, save_photos, save_rated
 

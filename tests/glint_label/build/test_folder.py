@@ -11,8 +11,9 @@ from glint_label.build.folder import OWN_FILES
 from glint_label.build.pipeline import build
 from glint_label.errors import InputError, OutputError, StateError, UsageError
 from glint_label.files import delete_own
+from glint_label.manifest import Selection
 from glint_label.manifest.inspect import summarise
-from glint_label.render import Selection, render_build
+from glint_label.render import render_build
 
 
 def test_an_output_among_the_photos_is_refused(config):

@@ -1,0 +1,172 @@
+"""An export from beginning to end: look at the rows, write the parts, describe the whole, put it in its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from glint_label.engines import run_tasks
+from glint_label.errors import StateError, UsageError
+from glint_label.export.card import export_card
+from glint_label.export.folder import CARD, open_export
+from glint_label.export.format import NONE, About, Format, Part
+from glint_label.export.formats import FORMATS
+from glint_label.export.pixels import Pixels
+from glint_label.export.rows import Rows, plan_rows
+from glint_label.files import EXPORT, check_kind, write_atomic
+from glint_label.manifest import EVERYTHING, FileFacts, Selection, read_audit, read_run, root_of, size_of
+from glint_label.progress import MakeProgress, no_progress
+from glint_label.render import check_codecs
+
+_VERSION = 1  # raise it with every change of the bytes of some format
+
+
+@dataclass(frozen=True)
+class WritePart:
+    """Write one part: the workers' task.
+
+    Attributes:
+        form: What is written.
+        pixels: Where the images come from.
+        folder: Where to.
+    """
+
+    form: Format
+    pixels: Pixels
+    folder: Path
+
+    def __call__(self, part: Part) -> tuple[dict[str, FileFacts], list[tuple[str, str]]]:
+        """Give the files with their facts, or else (reference, message) of those that cannot be used."""
+        if failures := self.pixels.lacking(part):
+            return {}, failures
+        written = self.form.write_part(part, self.pixels.samples(part), self.folder)
+        return {path.relative_to(self.folder).as_posix(): FileFacts.of(path) for path in written}, []
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What `export_build` did.
+
+    Attributes:
+        rows: Exported.
+        references: How many photos they are of.
+        kept: Rows of the parts that had been made before.
+        failures: (reference, message) of those that cannot be used; then the export is not finished.
+    """
+
+    rows: int
+    references: int
+    kept: int
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def export_build(
+    build: Path,
+    to: str,
+    out: Path,
+    *,
+    images: str = NONE,
+    refs: Path | None = None,
+    selection: Selection = EVERYTHING,
+    strict: bool = False,
+    overwrite: bool = False,
+    workers: int = 0,
+    progress: MakeProgress = no_progress,
+    command: Sequence[str] = (),
+) -> ExportReport:
+    """Write a build, or a part of it, in a format that other programs read.
+
+    Nothing is visible in `out` before all of it is there. If this is stopped at any moment, the same call goes on and
+    ends in the same bytes.
+
+    Args:
+        build: The build, which must be complete.
+        to: Name of the format.
+        out: Where to: empty, absent, or an export with the same settings.
+        images: `none`, or the encoding of the images: png, webp, bmp; those that `render` made are taken.
+        refs: The references' root, where it is not the one that run.json names.
+        selection: Which rows.
+        strict: Refuse to go on where the image codecs are not those of the build.
+        overwrite: Delete an earlier export there first.
+        workers: Processes that make images; 0 for this one.
+        progress: Makes the progress bars.
+        command: The command line, for run.json.
+
+    Raises:
+        UsageError: The format is unknown, or has no such images; `out` is within the build or the photos.
+        GlintError: The build is not complete or damaged; `out` holds something else; the disk is full.
+    """
+    form = _check_format(to, images)
+    run = read_run(build)
+    if run["status"] != "complete":
+        raise StateError(f"{build}: the build has not finished; run the same build command again to go on")
+    if images == NONE:
+        root = refs or Path(run["refs"])
+    else:
+        root = root_of(run, refs)
+        check_codecs(build, run, strict)
+    _check_place(out, build, root)
+    check_kind(out, EXPORT)  # before all rows are read
+    rows = Rows(build, run, selection, form.separate, images != NONE)
+    plan = plan_rows(rows, progress)
+    about = About(run, read_audit(build), images, plan.rows, plan.references, selection.as_settings(), plan.parts)
+    settings = {
+        "format": form.name,
+        "images": images,
+        "filters": about.filters,
+        "version": _VERSION,
+        "build": {"config_sha256": run["config_sha256"], "tables_sha256": plan.sha256},
+    }
+    own_files = [pattern for each in FORMATS.values() for pattern in each.files]
+    with open_export(out, form, settings, build, own_files, overwrite=overwrite, command=command) as folder:
+        parts = plan.sizes if form.writes_parts(images) else {}
+        if folder.is_complete(parts):
+            return ExportReport(about.total, about.references, about.total)
+        folder.begin()
+        missing = folder.missing(parts)
+        kept = sum(parts.values()) - sum(parts[name] for name in missing)
+        failures = []
+        if missing:
+            pixels = Pixels(build, root, size_of(run), images, form.pristine)
+            with run_tasks(
+                WritePart(form, pixels, folder.staged),
+                (part for part in rows.parts() if part.name in set(missing)),
+                workers if images != NONE else 0,
+                progress,
+                "rows" if images == NONE else "images",
+                sum(parts.values()),
+                kept,
+                lambda part, _: len(part.rows),
+            ) as results:
+                for part, (files, lacking) in results:
+                    failures += lacking
+                    if not lacking:
+                        folder.record(part.name, files)
+        if failures:
+            return ExportReport(about.total, about.references, kept, tuple(sorted(failures)))
+        tables = form.write_tables(lambda: rows.parts(progress), about, folder.staged)
+        write_atomic(folder.staged / CARD, export_card(form, about))
+        folder.finish([*tables, folder.staged / CARD], plan.rows)
+    return ExportReport(about.total, about.references, kept)
+
+
+def _check_format(to: str, images: str) -> Format:
+    if to not in FORMATS:
+        raise UsageError(f"--to {to}: unknown format; known are {', '.join(FORMATS)}")
+    form = FORMATS[to]
+    if images not in form.images:
+        raise UsageError(f"--to {to} --images {images}: must be one of {', '.join(form.images)}")
+    for module in form.needs:
+        if find_spec(module) is None:
+            raise UsageError(f"--to {to} needs {module}: pip install 'glint-label[export]'")
+    return form
+
+
+def _check_place(out: Path, build: Path, root: Path) -> None:
+    """Keep an export out of the folders that it is made of, where later commands would take it for photos."""
+    place = out.resolve()
+    for what, folder in (("the build", build.resolve()), ("the folder of the photos", root.resolve())):
+        if place == folder or folder in place.parents:
+            raise UsageError(f"--out {out}: lies in {what} {folder}; choose a folder outside it")
+        if place in folder.parents and place.is_dir():
+            raise UsageError(f"--out {out}: holds {what} {folder}; choose a folder of its own")
