@@ -17,10 +17,11 @@ alike. The CNN's maps of one fixed crop an image are computed once: at random of
 each test image. The learning rate of fine-tuning is chosen on anchors that are not for the test (`choose_rates`), once
 without and once with pre-training.
 
-Needs photos that are 512 x 384 or 384 x 512 once brought to size; 15 GB of disk for 394 of them, memory for half of it
-to be quick; about an hour of two cores. Every finished network is a line of FOLDER/results.jsonl, so a run that is
-stopped goes on; `none` and `gp` come first, then one arm after the other, each on all seeds. At the end
-benchmarks/results/pretraining.json is written from these lines.
+Needs photos that are 512 x 384 or 384 x 512 once brought to size; 11 GB of disk for 394 of them, memory for the 3 GB
+of maps. By the time of its parts, some 45 minutes of one free slow core for three seeds (8 ms a sample, 38 ms a map),
+25 for `none` and `gp`. Every finished network is a line of FOLDER/results.jsonl, so a run that is stopped goes on;
+pixels and maps that were not complete are made anew. `none` and `gp` come first, then one arm after the other, each on
+all seeds. At the end benchmarks/results/pretraining.json is written from these lines.
 """
 
 import argparse
