@@ -189,7 +189,7 @@ def keep_maps(
     made_of = hashlib.sha256(
         repr((digest(rendered.rows), config.to_dict(), cuts)).encode() + rows.tobytes()
     ).hexdigest()
-    done = path.with_suffix(".done")
+    done = path.with_suffix(".maps.done")
     if not done.is_file() or done.read_text() != made_of:
         cached.open("w+")
         sides = rendered.shapes[rendered.rows.photo[rows]]
