@@ -52,20 +52,25 @@ def _read(rows: Rows, photo: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _render(rows: Rows, path: Path, workers: int) -> Tensor:
-    """Let workers make the images of rows: (rows, 589,824) uint8, in the file."""
-    done = path.with_suffix(".done")
+def digest(rows: Rows) -> str:
+    """Name the images of rows, all of them in this order."""
     recipes = hashlib.sha256(repr((rows.photos, rows.conditions, rows.size)).encode())
     for column in (rows.photo, rows.condition, rows.seed):
         recipes.update(column.tobytes())
-    if not done.is_file() or done.read_text() != recipes.hexdigest():
+    return recipes.hexdigest()
+
+
+def _render(rows: Rows, path: Path, workers: int) -> Tensor:
+    """Let workers make the images of rows: (rows, 589,824) uint8, in the file."""
+    done = path.with_suffix(".done")
+    if not done.is_file() or done.read_text() != digest(rows):
         with path.open("wb") as file:
             file.truncate(len(rows) * BYTES)
         photos = np.unique(rows.photo).tolist()
         with run_tasks(_Render(rows, path), photos, workers) as results:
             for _ in tqdm(results, path.name, len(photos)):
                 pass
-        done.write_text(recipes.hexdigest())
+        done.write_text(digest(rows))
     return torch.from_numpy(np.memmap(path, np.uint8, "r+", shape=(len(rows), BYTES)))
 
 
@@ -80,14 +85,18 @@ class Rendered:
 
     Attributes:
         rows: As given.
-        shapes: (photos, 2) height and width.
+        path: As given.
+        shapes: (photos, 2) height and width; 0 for photos that no row shows.
         images: (rows, 589,824) uint8, each (H, W, 3) end to end.
     """
 
     def __init__(self, rows: Rows, path: Path, workers: int, device: torch.device) -> None:
         self.rows = rows
-        photos = [_read(rows, photo) for photo in range(len(rows.photos))]
-        self.shapes: NDArray[np.int64] = np.array([photo.shape[:2] for photo in photos])
+        self.path = path
+        photos = {photo: _read(rows, photo) for photo in np.unique(rows.photo).tolist()}
+        self.shapes: NDArray[np.int64] = np.zeros((len(rows.photos), 2), dtype=np.int64)
+        for photo, pixels in photos.items():
+            self.shapes[photo] = pixels.shape[:2]
         on_host = np.array([DISTORTIONS[name].on_host for name, _ in rows.conditions])[rows.condition]
         by_workers = np.arange(len(rows)) if device.type == "cpu" else np.flatnonzero(on_host)
         rendered = _render(rows.take(by_workers), path, workers)
@@ -105,10 +114,12 @@ class Rendered:
                 for row, image in zip(chosen.tolist(), self._distort(photos, chosen, device), strict=True):
                     self.images[row] = image
 
-    def _distort(self, photos: list[NDArray[np.uint8]], chosen: NDArray[np.int64], device: torch.device) -> Tensor:
+    def _distort(
+        self, photos: dict[int, NDArray[np.uint8]], chosen: NDArray[np.int64], device: torch.device
+    ) -> Tensor:
         """Make images of one kind and shape on the GPU: (n, 589,824) uint8."""
         rows = self.rows
-        pictures = torch.from_numpy(np.stack([photos[photo] for photo in rows.photo[chosen]])).to(device)
+        pictures = torch.from_numpy(np.stack([photos[photo] for photo in rows.photo[chosen].tolist()])).to(device)
         name, level = rows.conditions[rows.condition[chosen[0]]]
         images = pictures.permute(0, 3, 1, 2).float() / 255
         made = to_bytes(distort_batch(images, name, level, rows.seed[chosen].tolist()))

@@ -22,32 +22,16 @@ import torch
 from numpy.typing import NDArray
 
 import glint_label
-from benchmarks.pretraining import Material, gather, label_photos, learn
+from benchmarks.material import Material, draw, gather, label_photos
+from benchmarks.pretraining import begin, learn
 from glint_label.engines import available_cores
 from glint_label.images import SEEN
-from glint_model.data.rows import Rows
 from glint_model.network.checkpoint import save_state, size_in_words
 from glint_model.network.glintiqa import GlintIQA
 from glint_model.training.devices import make_fabric
 from glint_model.training.settings import PRESETS, TrainConfig
 
-OF_PHOTO, OF_ANCHOR = 22, 40  # images of each that are learnt from
-DEAR = "denoise"  # takes as long as ten others: made for a fifth of them
 SNAPSHOT = 100  # steps
-
-
-def choose(rows: Rows, of_anchor: NDArray[np.bool_], test: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Choose images at random, by their own seeds, so that the choice does not depend on the others."""
-    dear = np.array([name == DEAR for name, _ in rows.conditions])[rows.condition]
-    taken = []
-    for photo in range(len(rows.photos)):
-        members = np.flatnonzero((rows.photo == photo) & ~test)
-        if not len(members):
-            continue
-        drawn = members[np.argsort(np.random.default_rng(photo).random(len(members)))]
-        drawn = drawn[~dear[drawn] | (photo % 5 == 0)]
-        taken.append(drawn[: OF_ANCHOR if of_anchor[drawn[0]] else OF_PHOTO])
-    return np.sort(np.concatenate(taken))
 
 
 def train(material: Material, config: TrainConfig, work: Path) -> None:
@@ -63,7 +47,9 @@ def train(material: Material, config: TrainConfig, work: Path) -> None:
             minutes = (time.perf_counter() - started) / 60
             print(f"{step} steps, {minutes:.1f} min, loss {np.mean(losses[-SNAPSHOT:]):.4f}", flush=True)
 
-    learn(material, np.arange(len(labels)), labels, unknown, config, make_fabric(config), after=note)
+    everything = replace(material.rendered.rows, mos=labels, mos_error=unknown)
+    batches = material.rendered.batches(np.arange(len(labels)), labels, everything.weights(), config)
+    learn(begin(GlintIQA, config, labels), batches, config, make_fabric(config), note)
 
 
 def keep(model: GlintIQA, path: Path, step: int, config: TrainConfig, labels: NDArray[np.float32]) -> None:
@@ -97,7 +83,7 @@ def main() -> None:
     lite = PRESETS["lite"]
     config = replace(lite, compile=True, device=args.device)
     device = make_fabric(config).device
-    material = gather(args.refs, args.source_dir, args.work, available_cores(), device, choose)
+    material = gather(args.refs, args.source_dir, args.work, available_cores(), device, draw, "pixels.bin")
     train(material, config, args.work)
 
 

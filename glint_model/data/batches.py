@@ -77,6 +77,10 @@ class Batch:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"decode": 0.0, "distort": 0.0})
 
+    def inputs(self, device: torch.device) -> Any:
+        """Give the crops as the network takes them, one after another: (B * K, 3, 224, 224) in [0, 1]."""
+        return self.crops.to(device, non_blocking=True).flatten(0, 1).float().div_(255)
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -87,8 +87,7 @@ class Learner:
         if not config.noise_weighting:
             weights = torch.ones_like(weights)
         images, count = batch.crops.shape[:2]
-        crops = batch.crops.to(device, non_blocking=True).flatten(0, 1).float().div_(255)
-        scores = self._network(crops).float().view(images, count)
+        scores = self._network(batch.inputs(device)).float().view(images, count)
         loss = weighted_l1(scores, mos, weights)
         if config.rank_weight:
             loss = loss + config.rank_weight * pairwise_rank(scores, mos, weights, config.group)
@@ -100,7 +99,8 @@ class Learner:
         decay = min(self._config.ema, (1 + step) / (10 + step))
         new: list[Tensor] = [*self.model.parameters()]
         torch._foreach_lerp_([*average.parameters()], new, 1 - decay)
-        torch._foreach_copy_([*average.buffers()], [*self.model.buffers()])
+        for kept, buffer in zip(average.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def is_finite(self) -> bool:
         """Tell whether all weights are numbers."""
