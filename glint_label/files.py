@@ -25,12 +25,13 @@ LOCK_FILE = ".lock"
 _TEMPORARY = ".glint-tmp"
 
 
-def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
+def write_atomic(path: Path, content: bytes | str | Iterable[str], option: str = "--out") -> None:
     """Write to a temporary name in the same folder, fsync, rename.
 
     Args:
         path: Its folder is made if need be.
         content: Bytes, text, or pieces of text that need not fit into memory together.
+        option: Names where the path comes from, for the errors.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
@@ -50,7 +51,7 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, option) from error
 
 
 def format_json(content: object) -> str:

@@ -1,11 +1,13 @@
 """Pixels from recipes: (reference, distortion, level, seed) -> a file."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, StateError
@@ -83,6 +85,27 @@ class Rendered:
     failure: tuple[str, str] | None = None
 
 
+def make_images(
+    path: Path, sha256: str, size: Size, recipes: Iterable[tuple[str, int, int]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Make the pixels of recipes: (H, W, 3) uint8 each.
+
+    Args:
+        path: The reference.
+        sha256: Of the file that was labelled.
+        size: What the photo is brought to before.
+        recipes: (distortion, level, seed) of each image.
+
+    Raises:
+        ImageError: The photo cannot be used; before the first image.
+    """
+    from glint_label.distortions import distort, prepare
+
+    prepared = prepare(read_photo(path, sha256, size).pixels)
+    for distortion, level, seed in recipes:
+        yield distort(prepared, distortion, level, seed=seed)
+
+
 def render_reference(task: RenderTask) -> Rendered:
     """Make the missing pixel files of one reference: the workers' part.
 
@@ -91,20 +114,19 @@ def render_reference(task: RenderTask) -> Rendered:
     """
     from hashlib import sha256
 
-    from glint_label.distortions import distort, prepare
-
     missing = [recipe for recipe in task.recipes if not recipe[0].is_file()]
     present = tuple(recipe[0] for recipe in task.recipes if recipe not in missing)
     if not missing:
         return Rendered(present=present)
-    try:
-        photo = read_photo(task.path, task.sha256, task.size)
-    except ImageError as error:
-        return Rendered(present=present, failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
-    prepared = prepare(photo.pixels)
+    made = make_images(task.path, task.sha256, task.size, [recipe[1:] for recipe in missing])
     written = {}
-    for file, distortion, level, seed in missing:
-        content = encode_image(distort(prepared, distortion, level, seed=seed), file.suffix)
+    for file, *_ in missing:
+        try:
+            pixels = next(made)
+        except ImageError as error:
+            reason = str(error).removeprefix(f"{as_text(task.path)}: ")
+            return Rendered(present=present, failure=(error.reason, reason))
+        content = encode_image(pixels, file.suffix)
         write_atomic(file, content)
         written[file] = FileFacts(len(content), sha256(content).hexdigest())
     return Rendered(written, present)

@@ -1,0 +1,71 @@
+"""The workers' part of a report: photos decoded and reduced, and distorted as `render` distorts them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glint_label.engines import run_tasks
+from glint_label.errors import ImageError
+from glint_label.images import Size, read_photo
+from glint_label.progress import MakeProgress
+from glint_label.render import make_images
+from glint_label.report.sprites import encode_full, shrink
+
+Pixels = NDArray[np.uint8]
+CELL = (112, 84)  # px
+
+
+@dataclass(frozen=True)
+class PictureTask:
+    """A photo, as it is or distorted.
+
+    Attributes:
+        key: By which the result is known.
+        path: Its file.
+        sha256: Of the file that was labelled; empty to take what is there.
+        size: What it is brought to.
+        recipes: (distortion, level, seed) of what is made of it; empty for the photo itself.
+        full: Whether its full size is wanted too.
+        cell: Width and height that the small one must fit into, px.
+    """
+
+    key: str
+    path: Path
+    sha256: str
+    size: Size
+    recipes: tuple[tuple[str, int, int], ...] = ()
+    full: bool = False
+    cell: tuple[int, int] = CELL
+
+
+@dataclass(frozen=True)
+class Made:
+    """A small picture and, where it was wanted, a WebP file of the full one."""
+
+    small: Pixels
+    full: bytes | None
+
+
+def make_picture(task: PictureTask) -> list[Made] | None:
+    """Make the pictures of a task; None where its photo cannot be used any more."""
+    try:
+        if task.recipes:
+            pixels = list(make_images(task.path, task.sha256, task.size, task.recipes))
+        else:
+            pixels = [read_photo(task.path, task.sha256, task.size).pixels]
+    except ImageError:
+        return None
+    return [Made(shrink(one, task.cell), encode_full(one) if task.full else None) for one in pixels]
+
+
+def make_pictures(tasks: Mapping[str, PictureTask], workers: int, progress: MakeProgress) -> dict[str, list[Made]]:
+    """Make pictures, by key; those that cannot be made are not there."""
+    found = {}
+    with run_tasks(make_picture, tasks.values(), workers, progress, "pictures", len(tasks)) as results:
+        for task, made in results:
+            if made is not None:
+                found[task.key] = made
+    return found
