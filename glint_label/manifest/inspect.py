@@ -161,7 +161,9 @@ def _check_shard(folder: Path, digest: str) -> tuple[list[str], bool]:
         state = "damaged" if (folder / SUCCESS).is_file() else "missing, so the shard is not finished"
         return [f"{folder / SUCCESS}: {state}; {REPAIR}"], False
     if record.config_sha256 != digest:
-        return [f"{folder}: was made with another configuration; build again with --overwrite"], not record.broken(folder, LABELLED, hashed=True)
+        return [f"{folder}: was made with another configuration; build again with --overwrite"], not record.broken(
+            folder, LABELLED, hashed=True
+        )
     tables = [name for name in record.files if name in (*LABELLED, *MEASURED)]
     broken = record.broken(folder, tables, hashed=True)
     broken += record.broken(folder, [name for name in record.files if name not in tables])

@@ -80,7 +80,7 @@ def histogram(
         name: By which page.js finds the bars to redraw them; empty for bars that stay.
     """
     most = max([*counts, 1])
-    frame = Frame.of(_WIDTH, 230, (edges[0], edges[-1]), (0, most), left=58)
+    frame = Frame.of(_WIDTH, 230, (edges[0], edges[-1]), (0, most), left=58, above=_above(mark))
     bars = []
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         left, right, top = frame.x(low), frame.x(high), frame.y(count)
@@ -98,26 +98,30 @@ def histogram(
         )
     label = f"Histogram of {title}: {sum(counts):,} {what}, most of them ({most:,}) in one bin of {len(counts)}."
     pointed = [_pointed(frame, mark)] if mark else []
-    place = {"data_top": frame.y.end, "data_bottom": frame.y.start, "data_left": frame.x.start, "data_right": frame.x.end}
+    place = {
+        "data_top": frame.y.end,
+        "data_bottom": frame.y.start,
+        "data_left": frame.x.start,
+        "data_right": frame.x.end,
+    }
     axis = element("g", frame.y_axis(f"number of {what}"), **(place if name else {}))
     drawn = [axis, frame.x_axis(title), element("g", *bars, data_bars=name or None)]
     return frame.close(label, *drawn, *pointed)
 
 
+def _above(mark: Mark | None) -> float:
+    """Leave room for what is said of a mark."""
+    return 12.0 if mark is None else 24.0
+
+
 def _pointed(frame: Frame, mark: Mark) -> Markup:
     at = frame.x(mark.value)
-    right = at > (frame.x.start + frame.x.end) / 2
+    share = (at - frame.x.start) / (frame.x.end - frame.x.start)
+    anchor = "start" if share < 0.25 else "end" if share > 0.75 else "middle"
     return Markup("").join(
         (
-            element("line", class_="mark", x1=at, x2=at, y1=frame.y.end, y2=frame.y.start),
-            element(
-                "text",
-                mark.text,
-                class_="said",
-                x=at + (-5 if right else 5),
-                y=frame.y.end + 11,
-                text_anchor="end" if right else "start",
-            ),
+            element("line", class_="mark", x1=at, x2=at, y1=frame.y.end - 4, y2=frame.y.start),
+            element("text", mark.text, class_="said", x=at, y=frame.y.end - 9, text_anchor=anchor),
         )
     )
 
@@ -151,7 +155,10 @@ def levels(
 def intervals(points: Sequence[Point], title: str, low: float | None = None, high: float | None = None) -> Markup:
     """Draw figures with their intervals, one below the other."""
     ends = [
-        value for one in points for value in (one.value, one.low, one.high) if value is not None and math.isfinite(value)
+        value
+        for one in points
+        for value in (one.value, one.low, one.high)
+        if value is not None and math.isfinite(value)
     ]
     span = (min(ends, default=0.0) if low is None else low, max(ends, default=1.0) if high is None else high)
     frame = Frame.of(_WIDTH, 52 + _LINE * len(points), span, (0, len(points)), left=_NAMES)
@@ -160,9 +167,7 @@ def intervals(points: Sequence[Point], title: str, low: float | None = None, hig
         y = frame.y.end + _LINE * (number + 0.5)
         inside = []
         if one.low is not None and one.high is not None:
-            inside.append(
-                element("line", class_="interval", x1=frame.x(one.low), x2=frame.x(one.high), y1=y, y2=y)
-            )
+            inside.append(element("line", class_="interval", x1=frame.x(one.low), x2=frame.x(one.high), y1=y, y2=y))
         words = f"{one.value:.3f}"
         if one.low is not None and one.high is not None:
             words += f" ({one.low:.3f} to {one.high:.3f})"
@@ -176,16 +181,15 @@ def intervals(points: Sequence[Point], title: str, low: float | None = None, hig
 
 def _named(name: str, y: float, strong: bool = False) -> Markup:
     shown = name if len(name) <= 23 else f"{name[:22]}…"
-    return element(
-        "text", shown, class_="name strong" if strong else "name", x=_NAMES - 8, y=y + 4, text_anchor="end"
-    )
+    return element("text", shown, class_="name strong" if strong else "name", x=_NAMES - 8, y=y + 4, text_anchor="end")
 
 
 def dots(
     names: Sequence[str], series: Sequence[Series], title: str, low: float, high: float, mark: Mark | None = None
 ) -> Markup:
     """Draw several figures of each name in its line."""
-    frame = Frame.of(_WIDTH, 52 + _LINE * len(names), (low, high), (0, len(names)), left=_NAMES)
+    above = _above(mark)
+    frame = Frame.of(_WIDTH, 40 + above + _LINE * len(names), (low, high), (0, len(names)), left=_NAMES, above=above)
     parts = [_pointed(frame, mark)] if mark else []
     for number, name in enumerate(names):
         y = frame.y.end + _LINE * (number + 0.5)
@@ -199,7 +203,9 @@ def dots(
                 place = {"cx": frame.x(value), "cy": y}
                 parts.append(element("circle", said, class_=f"dot s{one.style}", r=4.0, **place))
         parts.append(_named(name, y))
-    label = f"{title} of {len(names)} distortions for {', '.join(one.name for one in series)}; the table has the numbers."
+    label = (
+        f"{title} of {len(names)} distortions for {', '.join(one.name for one in series)}; the table has the numbers."
+    )
     return frame.close(label, frame.x_axis(title, most=5), *parts)
 
 
@@ -243,7 +249,8 @@ def lines(
     low, high = y_range or (min(known, default=0.0), max(known, default=1.0))
     if high == low:
         low, high = low - 0.5, high + 0.5
-    frame = Frame.of(_WIDTH, 250, (min(places, default=0.0), max(places, default=1.0)), (low, high), left=56)
+    ends = (min(places, default=0.0), max(places, default=1.0))
+    frame = Frame.of(_WIDTH, 250, ends, (low, high), left=56, above=_above(mark))
     parts = [_pointed(frame, mark)] if mark else []
     for one in series:
         there = [(at, value) for at, value in zip(one.at, one.values, strict=True) if value is not None]

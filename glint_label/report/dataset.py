@@ -15,7 +15,7 @@ from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.report.charts import Mark, histogram, levels
 from glint_label.report.page import Picture, render_page
-from glint_label.report.pictures import CELL, Made, PictureTask, make_pictures
+from glint_label.report.pictures import LARGE, SMALL, Made, PictureTask, make_pictures
 from glint_label.report.quality import describe_quality
 from glint_label.report.samples import Group, Reference, choose_for_grid, choose_groups
 from glint_label.report.sprites import Sprites, Thumbnail
@@ -52,20 +52,26 @@ def report_build(
     rows = {reference.name: _rows_of(out, reference) for reference in chosen}
     tasks = photos.tasks(groups) | photos.grid_tasks(chosen, rows)
     made = make_pictures(tasks, workers, progress) if tasks else {}
-    small, tiles = Sprites("photos", CELL), Sprites("tiles", CELL)
-    thumbnails = {key: small.add(one[0].small) for key, one in sorted(made.items()) if not key.startswith("grid:")}
+    large, small, tiles = Sprites("photos", LARGE), Sprites("anchors", SMALL), Sprites("tiles", SMALL)
+    thumbnails = {
+        key: (large if key.startswith("photo:") else small).add(one[0].small)
+        for key, one in sorted(made.items())
+        if not key.startswith("grid:")
+    }
     grid = [_grid_of(reference, rows[reference.name], made, tiles) for reference in chosen]
     names = [row["name"] for row in figures["distortions"]]
     context = {
         "figures": figures,
         "name": as_text(out.resolve().name),
         "made": _made(run, figures),
-        "calls": [call for call in run.get("calls", []) if call.get("wall_seconds", 1) is not None][:6],
+        "commands": list(dict.fromkeys(call["command"] for call in run.get("calls", [])))[:_LISTED],
+        "versions": _versions(run),
         "quality": describe_quality(read_audit(out), figures["transfer"]),
         "curves": _curves(figures),
         "histogram": _label_histogram(figures),
         "similarities": _similarity_histogram(figures),
-        "groups": [_cards(group, thumbnails) for group in groups],
+        "groups": [_cards(group, thumbnails) for group in groups if group.kind != "anchor"],
+        "anchor_groups": [_cards(group, thumbnails) for group in groups if group.kind == "anchor"],
         "hubs": _hubs(figures),
         "grid": [block for block in grid if block["rows"]],
         "no_pictures": _why_no_pictures(photos, made),
@@ -82,7 +88,7 @@ def report_build(
     return render_page(
         "dataset.html.j2",
         context,
-        sheets=[small.finish(), tiles.finish()],
+        sheets=[large.finish(), small.finish(), tiles.finish()],
         pictures=_full_pictures(chosen, rows, made),
         data={"edges": figures["labels"]["edges"], "bands": BANDS, "cells": _cells(found.totals)},
     )
@@ -109,7 +115,7 @@ class _Photos:
             if self.is_there(reference.name):
                 key = f"photo:{reference.name}"
                 place = reference_path(self.root, reference.name)
-                found[key] = PictureTask(key, place, reference.sha256, self._size)
+                found[key] = PictureTask(key, place, reference.sha256, self._size, cell=LARGE)
             for anchor, _, _ in reference.neighbours:
                 if anchor in self.anchors:
                     key = f"anchor:{anchor}"
@@ -126,9 +132,7 @@ class _Photos:
             for name in dict.fromkeys(row["dist_name"] for row in rows[reference.name]):
                 key = f"grid:{reference.name}:{name}"
                 recipes = tuple(
-                    (name, row["dist_level"], row["seed"])
-                    for row in rows[reference.name]
-                    if row["dist_name"] == name
+                    (name, row["dist_level"], row["seed"]) for row in rows[reference.name] if row["dist_name"] == name
                 )
                 full = number == 0  # the room in the file ends before the second photo
                 found[key] = PictureTask(key, place, reference.sha256, self._size, recipes, full)
@@ -158,8 +162,6 @@ def _rows_of(out: Path, reference: Reference) -> list[dict[str, Any]]:
 
 def _made(run: Mapping[str, Any], figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     config = run["config"]
-    last = (run.get("calls") or [{"versions": {}}])[-1]
-    versions = last["versions"]
     labelled = figures["references"] - len(figures["abstained"]) - len(figures["excluded"])
     missing = f", without {', '.join(figures['missing_anchors'])}" if figures["missing_anchors"] else ""
     held = config.get("exclude_anchors") or []
@@ -181,22 +183,19 @@ def _made(run: Mapping[str, Any], figures: Mapping[str, Any]) -> list[tuple[str,
         ("Size of a picture", "that of its file" if size == "native" else f"{size[0]} x {size[1]} px"),
         ("Pixels", f"{figures['pixel_files']:,} files" if figures["pixel_files"] else "made on demand from recipes"),
         ("Seed", str(run["seed"])),
-        ("Made with", _versions(versions)),
-        ("Settings' hash", str(run["config_sha256"])[:16]),
+        ("Made with", f"glint-label {_versions(run)[0][1]}" if _versions(run) else ""),
+        ("Hash of the settings", str(run["config_sha256"])[:16]),
         ("Terms", _terms(run)),
     ]
     return [(term, value) for term, value in rows if value]
 
 
-def _versions(versions: Mapping[str, Any]) -> str:
-    libraries = {
-        name: number
-        for name, number in {**versions.get("libraries", {}), **versions.get("codecs", {})}.items()
-        if number
-    }
-    first = [f"glint-label {versions['glint-label']}"] if "glint-label" in versions else []
-    python = [f"Python {versions['python']}"] if "python" in versions else []
-    return ", ".join([*first, *python, *(f"{name} {number}" for name, number in libraries.items())])
+def _versions(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List what the last call ran with: the tool, Python, libraries, codecs."""
+    versions = (run.get("calls") or [{"versions": {}}])[-1]["versions"]
+    first = {name: versions.get(name) for name in ("glint-label", "python", "platform")}
+    everything = {**first, **versions.get("libraries", {}), **versions.get("codecs", {})}
+    return [(name, str(number)) for name, number in everything.items() if number]
 
 
 def _terms(run: Mapping[str, Any]) -> str:

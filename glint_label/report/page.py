@@ -86,7 +86,7 @@ def render_page(
         script=Markup(script),  # noqa: S704
         sheets=[sheet for sheet in sheets if sheet is not None],
         data=Markup(_json(data or {})),  # noqa: S704
-        pictures=Markup(_PICTURES),
+        pictures=_PICTURES,
         version=glint_label.__version__,
     )
     room = MOST_BYTES - len(html.encode())

@@ -15,7 +15,7 @@ from glint_label.render import make_images
 from glint_label.report.sprites import encode_full, shrink
 
 Pixels = NDArray[np.uint8]
-CELL = (112, 84)  # px
+SMALL, LARGE = (112, 84), (240, 180)  # px
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PictureTask:
     size: Size
     recipes: tuple[tuple[str, int, int], ...] = ()
     full: bool = False
-    cell: tuple[int, int] = CELL
+    cell: tuple[int, int] = SMALL
 
 
 @dataclass(frozen=True)

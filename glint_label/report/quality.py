@@ -12,7 +12,7 @@ _WAYS = {
     "syndr": "the mean of up to five images of nearly the best similarity",
     "knn": "the weighted mean of the most similar images",
     "gp-content": "condition means and a Gaussian process over content",
-    "gp": "the same, and over how much each distortion shows",
+    "gp": "condition means and a Gaussian process over content and visibility",
     "oracle": "the best single image, chosen by looking at the answer",
     "noise-ceiling": "a perfect label: only the noise of the ratings is left",
     "psnr": "a full-reference measure, mapped to ratings",
@@ -70,20 +70,17 @@ def _plain(name: str) -> str:
 
 def _sentences(own: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said = [f"A label misses the mean score of the raters by {own['rmse']:.2f} (root mean square)."]
-    parts = []
-    if (blind := others.get("cell-mean")) is not None and blind is not own:
-        parts.append(f"ignoring what a photo shows would miss it by {blind['rmse']:.2f}")
-    if (nearest := others.get("top1")) is not None and nearest is not own:
-        parts.append(f"copying the most similar rated image by {nearest['rmse']:.2f}")
-    if (ceiling := others.get("noise-ceiling")) is not None:
-        parts.append(f"a perfect label by {ceiling['rmse']:.2f}, the noise of the ratings themselves")
-    if parts:
-        text = "; ".join(parts)
-        said.append(f"{text[0].upper()}{text[1:]}.")
+    blind, nearest, ceiling = (others.get(name) for name in ("cell-mean", "top1", "noise-ceiling"))
     if blind is not None and blind is not own:
         change = 1 - own["rmse"] / blind["rmse"]
-        better = f"{100 * abs(change):.0f} % {'less' if change > 0 else 'more'} error"
-        said.append(f"That is {better} than the mean of all ratings of a distortion at its level.")
+        better = f"{100 * abs(change):.0f} % {'less' if change > 0 else 'more'}"
+        said.append(
+            f"That is {better} than without a look at the photo, by the mean of all ratings ({blind['rmse']:.2f})."
+        )
+    if nearest is not None and nearest is not own:
+        said.append(f"Copying the most similar rated image would miss it by {nearest['rmse']:.2f}.")
+    if ceiling is not None:
+        said.append(f"Even a perfect label would by {ceiling['rmse']:.2f}, the noise of the ratings themselves.")
     return said
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SHOWN = 4  # photos of a kind
-_ANCHORS = 5  # of the most used
+_ANCHORS = 6  # of the most used
 _EACH = 3  # photos of each of them
 _NEIGHBOURS = 3  # anchors beside a photo
 _ORDINARY = (0.35, 0.45, 0.55, 0.65)  # quantiles of similarity
@@ -39,6 +39,13 @@ class Reference:
     def similarity(self) -> float:
         """To the nearest anchor."""
         return self.neighbours[0][1]
+
+    @property
+    def against_average(self) -> str:
+        """Say how its labels compare with those of an average photo."""
+        if abs(self.offset) < 0.005:
+            return "labels as of an average photo"
+        return f"labels {abs(self.offset):.2f} {'above' if self.offset > 0 else 'below'} an average photo's"
 
     @classmethod
     def read(cls, row: dict[str, str]) -> "Reference":
@@ -88,8 +95,7 @@ def choose_groups(rows: Sequence[dict[str, str]], hubs: Sequence[dict[str, Any]]
         nearest = str(json.loads(rows[number]["neighbours"])[0])
         if nearest in wanted and len(found[nearest]) < _EACH:
             found[nearest].append(number)
-    for hub in hubs[:_ANCHORS]:
-        groups.append(Group("anchor", _read(rows, found[str(hub["anchor"])]), str(hub["anchor"])))
+    groups += [Group("anchor", _read(rows, found[str(hub["anchor"])]), str(hub["anchor"])) for hub in hubs[:_ANCHORS]]
     if abstained:
         left_out = sorted(
             (_similarity(row), number)

@@ -93,6 +93,7 @@ class Frame:
         y: tuple[float, float],
         left: float = 44.0,
         below: float = _BELOW,
+        above: float = _MARGIN_TOP,
     ) -> "Frame":
         """Lay out a chart over these ranges."""
         return cls(
@@ -100,7 +101,7 @@ class Frame:
             height,
             left,
             Scale(*x, left, width - _MARGIN_RIGHT),
-            Scale(*y, height - below, _MARGIN_TOP),
+            Scale(*y, height - below, above),
         )
 
     def x_axis(self, title: str, ticks: Iterable[float] | Mapping[float, str] | None = None, most: int = 6) -> Markup:
@@ -113,9 +114,7 @@ class Frame:
             drawn.append(element("line", class_="grid", x1=at, x2=at, y1=self.y.end, y2=self.y.start))
             drawn.append(element("text", name, x=at, y=self.y.start + 15, text_anchor="middle"))
         middle = (self.x.start + self.x.end) / 2
-        drawn.append(
-            element("text", title, class_="title", x=middle, y=self.y.start + 31, text_anchor="middle") if title else ""
-        )
+        drawn.append(element("text", title, class_="title", x=middle, y=self.y.start + 31, text_anchor="middle"))
         return Markup("").join(drawn)
 
     def y_axis(self, title: str, ticks: Iterable[float] | None = None, most: int = 5) -> Markup:
@@ -127,10 +126,8 @@ class Frame:
             drawn.append(element("text", tick_text(value), x=self.x.start - 6, y=at + 4, text_anchor="end"))
         middle = (self.y.start + self.y.end) / 2
         turned = f"rotate(-90 11 {middle:.1f})"
-        if title:
-            drawn.append(
-                element("text", title, class_="title", x=11.0, y=middle, text_anchor="middle", transform=turned)
-            )
+        place = {"x": 11.0, "y": middle, "text_anchor": "middle", "transform": turned}
+        drawn.append(element("text", title, class_="title", **place))
         return Markup("").join(drawn)
 
     def close(self, label: str, *children: str, class_: str = "chart") -> Markup:
