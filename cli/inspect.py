@@ -10,6 +10,7 @@ from glint_cli.options import FILE, folder_argument, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.text import bar, count, many, size, table, to_json
 from glint_label.errors import InputError, StateError
+from glint_label.files import RUN, kind_of
 
 _SHOWN = 5
 
@@ -26,6 +27,9 @@ def inspect(folder: Path, html: Path | None, refs: Path | None, workers: int, as
     Exit code 3 if anything is missing or has changed since it was built.
     """
     if_interrupted(STARTS_OVER)
+    if kind_of(folder) == RUN:
+        _report_run(folder, html, workers)
+        return
     if html is None:
         from glint_label.manifest.inspect import summarise
 
@@ -42,8 +46,20 @@ def inspect(folder: Path, html: Path | None, refs: Path | None, workers: int, as
         raise StateError(f"{folder}: {len(figures['problems'])} problems, first: {figures['problems'][0]}")
 
 
+def _report_run(folder: Path, html: Path | None, workers: int) -> None:
+    """Write the report of a training run."""
+    if html is None:
+        raise InputError(f"{folder}: is a training run; add --html FILE for its report")
+    from glint_label.report import check_target, write_page
+    from glint_model.training.report import report_run
+
+    check_target(html)
+    write_page(html, report_run(folder, workers, show_progress))
+    click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
+
+
 def _write_report(folder: Path, html: Path, refs: Path | None, workers: int) -> dict[str, Any]:
-    """Write the report of a build or a run, and return the build's figures."""
+    """Write the report of a build, and return its figures."""
     from glint_label.manifest.inspect import inspect_build
     from glint_label.report import check_target, report_build, write_page
 

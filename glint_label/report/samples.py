@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SHOWN = 4  # photos of a kind
-_ANCHORS = 6  # of the most used
+_ANCHORS = 4  # of the most used
 _EACH = 3  # photos of each of them
 _NEIGHBOURS = 3  # anchors beside a photo
 _ORDINARY = (0.35, 0.45, 0.55, 0.65)  # quantiles of similarity
