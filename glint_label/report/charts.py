@@ -250,7 +250,7 @@ def lines(
     if high == low:
         low, high = low - 0.5, high + 0.5
     ends = (min(places, default=0.0), max(places, default=1.0))
-    frame = Frame.of(_WIDTH, 250, ends, (low, high), left=56, above=_above(mark))
+    frame = Frame.of(_WIDTH, 250, ends, (low, high), left=66, above=_above(mark))
     parts = [_pointed(frame, mark)] if mark else []
     for one in series:
         there = [(at, value) for at, value in zip(one.at, one.values, strict=True) if value is not None]

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _LISTED = 40  # near-duplicates, problems
 _EXAMPLES = 5  # of a reason
 _BARS = 12  # anchors
 _FULL_ORDER = (5, 3, 1, 4, 2)  # levels whose pictures get room first
+_MOST_FULL = 90  # more have never found room
 
 
 def report_build(
@@ -50,7 +51,8 @@ def report_build(
     groups = choose_groups(found.references, figures["hubs"], len(figures["abstained"]))
     chosen = choose_for_grid(found.references, photos.is_there) if photos.root.is_dir() else []
     rows = {reference.name: _rows_of(out, reference) for reference in chosen}
-    tasks = photos.tasks(groups) | photos.grid_tasks(chosen, rows)
+    wanted = _choose_full(chosen, rows)
+    tasks = photos.tasks(groups) | photos.grid_tasks(chosen, rows, set(wanted))
     made = make_pictures(tasks, workers, progress) if tasks else {}
     large, small, tiles = Sprites("photos", LARGE), Sprites("anchors", SMALL), Sprites("tiles", SMALL)
     thumbnails = {
@@ -89,7 +91,7 @@ def report_build(
         "dataset.html.j2",
         context,
         sheets=[large.finish(), small.finish(), tiles.finish()],
-        pictures=_full_pictures(chosen, rows, made),
+        pictures=_full_pictures(wanted, rows, made),
         data={"edges": figures["labels"]["edges"], "bands": BANDS, "cells": _cells(found.totals)},
     )
 
@@ -123,19 +125,17 @@ class _Photos:
         return found
 
     def grid_tasks(
-        self, chosen: Sequence[Reference], rows: Mapping[str, Sequence[Mapping[str, Any]]]
+        self, chosen: Sequence[Reference], rows: Mapping[str, Sequence[Mapping[str, Any]]], full: Collection[str]
     ) -> dict[str, PictureTask]:
-        """List what is distorted: a task for each photo and distortion."""
+        """List what is distorted: a task for each photo and distortion; `full` has the keys of full pictures."""
         found = {}
-        for number, reference in enumerate(chosen):
+        for reference in chosen:
             place = reference_path(self.root, reference.name)
-            for name in dict.fromkeys(row["dist_name"] for row in rows[reference.name]):
+            for name, here in _by_name(rows[reference.name]).items():
                 key = f"grid:{reference.name}:{name}"
-                recipes = tuple(
-                    (name, row["dist_level"], row["seed"]) for row in rows[reference.name] if row["dist_name"] == name
-                )
-                full = number == 0  # the room in the file ends before the second photo
-                found[key] = PictureTask(key, place, reference.sha256, self._size, recipes, full)
+                recipes = tuple((name, row["dist_level"], row["seed"]) for row in here)
+                large = tuple(number for number, row in enumerate(here) if _key(row) in full)
+                found[key] = PictureTask(key, place, reference.sha256, self._size, recipes, large)
         return found
 
 
@@ -147,7 +147,7 @@ def _anchor_files(run: Mapping[str, Any]) -> dict[str, Path]:
         if place is None or not place.is_dir():
             return {}
         mos_range = tuple(run["mos_range"]) if name == "custom" else None
-        return load_source(name, place, allow_missing_anchors=True, mos_range=mos_range).anchors  # type: ignore[arg-type]
+        return load_source(name, place, allow_missing_anchors=True, mos_range=mos_range).anchors
     except GlintError as error:
         _LOG.warning("no pictures of anchors: %s", error)
         return {}
@@ -270,11 +270,10 @@ def _grid_of(
 ) -> dict[str, Any]:
     """Lay out one photo's pictures: a row for each distortion, the worst first."""
     blocks = []
-    for name in dict.fromkeys(row["dist_name"] for row in rows):
+    for name, here in _by_name(rows).items():
         pictures = made.get(f"grid:{reference.name}:{name}")
         if pictures is None:
             continue
-        here = [row for row in rows if row["dist_name"] == name]
         shown = [
             {**row, "thumbnail": tiles.add(picture.small), "key": _key(row)}
             for row, picture in zip(here, pictures, strict=True)
@@ -289,20 +288,34 @@ def _key(row: Mapping[str, Any]) -> str:
     return f"{row['reference_id']}-{row['dist_name']}-{row['dist_level']}"
 
 
-def _full_pictures(
-    chosen: Sequence[Reference], rows: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping[str, list[Made]]
-) -> list[Picture]:
-    """Put the full pictures into the order in which they get room: the strongest level of all distortions first."""
-    found: list[tuple[int, int, Picture]] = []
+def _by_name(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Sort a photo's rows by distortion."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["dist_name"], []).append(row)
+    return found
+
+
+def _choose_full(chosen: Sequence[Reference], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Name the pictures that are wanted at full size, the most telling first: the first photo, strongly distorted."""
+    ranked = []
     for number, reference in enumerate(chosen):
-        for name in dict.fromkeys(row["dist_name"] for row in rows[reference.name]):
-            here = [row for row in rows[reference.name] if row["dist_name"] == name]
-            for row, picture in zip(here, made.get(f"grid:{reference.name}:{name}", []), strict=False):
-                if picture.full is not None:
-                    level = row["dist_level"]
-                    place = _FULL_ORDER.index(level) if level in _FULL_ORDER else len(_FULL_ORDER)
-                    found.append((number, place, Picture(_key(row), picture.full)))
-    return [picture for _, _, picture in sorted(found, key=lambda one: one[:2])]
+        for row in rows[reference.name]:
+            level = row["dist_level"]
+            place = _FULL_ORDER.index(level) if level in _FULL_ORDER else len(_FULL_ORDER)
+            ranked.append((number, place, row["dist_type"], _key(row)))
+    return [key for *_, key in sorted(ranked)][:_MOST_FULL]
+
+
+def _full_pictures(
+    wanted: Sequence[str], rows: Mapping[str, Sequence[Mapping[str, Any]]], made: Mapping[str, list[Made]]
+) -> list[Picture]:
+    found = {}
+    for reference, here in rows.items():
+        for name, some in _by_name(here).items():
+            for row, picture in zip(some, made.get(f"grid:{reference}:{name}", []), strict=False):
+                found[_key(row)] = picture.full
+    return [Picture(key, content) for key in wanted if (content := found.get(key)) is not None]
 
 
 def _why_no_pictures(photos: _Photos, made: Mapping[str, list[Made]]) -> str:

@@ -1,6 +1,6 @@
 """The workers' part of a report: photos decoded and reduced, and distorted as `render` distorts them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class PictureTask:
         sha256: Of the file that was labelled; empty to take what is there.
         size: What it is brought to.
         recipes: (distortion, level, seed) of what is made of it; empty for the photo itself.
-        full: Whether its full size is wanted too.
+        full: Which of the pictures, from 0, are wanted at full size too.
         cell: Width and height that the small one must fit into, px.
     """
 
@@ -37,7 +37,7 @@ class PictureTask:
     sha256: str
     size: Size
     recipes: tuple[tuple[str, int, int], ...] = ()
-    full: bool = False
+    full: Collection[int] = ()
     cell: tuple[int, int] = SMALL
 
 
@@ -58,7 +58,10 @@ def make_picture(task: PictureTask) -> list[Made] | None:
             pixels = [read_photo(task.path, task.sha256, task.size).pixels]
     except ImageError:
         return None
-    return [Made(shrink(one, task.cell), encode_full(one) if task.full else None) for one in pixels]
+    return [
+        Made(shrink(one, task.cell), encode_full(one) if number in task.full else None)
+        for number, one in enumerate(pixels)
+    ]
 
 
 def make_pictures(tasks: Mapping[str, PictureTask], workers: int, progress: MakeProgress) -> dict[str, list[Made]]:

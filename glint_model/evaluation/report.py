@@ -110,8 +110,8 @@ def _task(row: Mapping[str, Any], rated: RatedImages, figures: Mapping[str, Any]
         condition = (row["distortion"], int(row["level"]))
         seed = recipe_seeds(rated.source.reference(row["group"]), figures["seed"], [condition])[0]
         anchor = rated.source.anchors[row["group"]]
-        return PictureTask(row["key"], anchor, "", None, ((*condition, seed),), full=True, cell=LARGE)
-    return PictureTask(row["key"], rated.root / row["file_name"], "", None, full=True, cell=LARGE)
+        return PictureTask(row["key"], anchor, "", None, ((*condition, seed),), full=(0,), cell=LARGE)
+    return PictureTask(row["key"], rated.root / row["file_name"], "", None, full=(0,), cell=LARGE)
 
 
 def _facts(figures: Mapping[str, Any], found: Evaluation) -> list[tuple[str, str]]:

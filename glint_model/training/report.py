@@ -110,7 +110,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _hardest(images: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     """Take the images whose scores are farthest from their labels."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             **row,
             "level": int(row["level"]),
@@ -122,7 +122,7 @@ def _hardest(images: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         for row in images
         if math.isfinite(float(row["score"]))
     ]
-    rows.sort(key=lambda row: (-abs(float(row["miss"])), row["photo"], row["distortion"], row["level"]))
+    rows.sort(key=lambda row: (-abs(row["miss"]), row["photo"], row["distortion"], row["level"]))
     return [{**row, "key": f"hard-{number}"} for number, row in enumerate(rows[:_HARDEST])]
 
 
@@ -135,7 +135,7 @@ def _task(row: Mapping[str, Any]) -> PictureTask | None:
     if not path.is_file() or (row["distortion"] and row["distortion"] not in DISTORTIONS):
         return None
     recipes = ((row["distortion"], row["level"], int(row["seed"])),) if row["distortion"] else ()
-    return PictureTask(row["key"], path, row["sha256"], size, recipes, full=True, cell=LARGE)
+    return PictureTask(row["key"], path, row["sha256"], size, recipes, full=(0,), cell=LARGE)
 
 
 def _facts(run: Mapping[str, Any], curve: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
