@@ -19,6 +19,7 @@ ROOMS = {
     "glint_label": (
         ("doctor", "demo", "fetch"),
         ("build",),
+        ("report",),
         ("audit",),
         ("verify", "render"),
         ("manifest",),
@@ -43,7 +44,7 @@ ROOMS = {
 }
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
-    "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics",
+    "report", "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics",
     "settings", "files", "names", "progress", "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -1,5 +1,6 @@
 """What a build holds and whether it is whole: the figures behind `glint-label inspect`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progr
     if run["status"] != "complete":
         problems.append(f"{out}: the build has not finished; run the same build command again to go on")
     else:
-        problems += _check_totals(out, run, totals.rows, references)
+        problems += _check_totals(out, run, totals.rows, expected)
     figures = {
         "out": str(out),
         "status": run["status"],
@@ -174,16 +175,26 @@ def _check_shard(folder: Path, digest: str) -> tuple[list[str], bool]:
     return problems, not set(broken) & set(LABELLED)
 
 
-def _check_totals(out: Path, run: dict[str, Any], rows: int, references: list[dict[str, str]]) -> list[str]:
+def _check_totals(out: Path, run: dict[str, Any], rows: int, shards: int) -> list[str]:
     problems = []
     counts = run["counts"]
     if rows != counts["rows"]:
         problems.append(f"{out}: {rows} rows in the shards, run.json says {counts['rows']}")
     merged = out / "references.csv"
-    try:
-        whole = read_rows(merged, REFERENCES_COLUMNS) == references
-    except StateError:
-        whole = False
-    if not whole:
+    if not _is_merged(merged, [shard_folder(out, number) / "references.csv" for number in range(shards)]):
         problems.append(f"{merged}: differs from the shards'; {REPAIR}")
     return problems
+
+
+def _is_merged(merged: Path, parts: Iterable[Path]) -> bool:
+    """Tell whether a table holds the lines of others one after the other, below one header."""
+    try:
+        with merged.open("rb") as whole:
+            header = whole.readline()
+            for part in parts:
+                head, _, lines = part.read_bytes().partition(b"\n")
+                if head + b"\n" != header or whole.read(len(lines)) != lines:
+                    return False
+            return not whole.read(1)
+    except OSError:
+        return False

@@ -56,10 +56,8 @@ class Totals:
         counts = np.bincount(place * LABEL_BINS + label, minlength=len(first) * BANDS * LABEL_BINS)
         columns = (mos, mos**2, rows["mos_error"].to_numpy())
         sums = [np.bincount(place, weights=column, minlength=len(first) * BANDS) for column in columns]
-        cells = [
-            Cell(int(number), str(names.categories[name]), int(at), str(splits.categories[split]))
-            for number, name, at, split in marks[first]
-        ]
+        named, parts = names.categories.tolist(), splits.categories.tolist()
+        cells = [Cell(number, named[name], at, parts[split]) for number, name, at, split in marks[first].tolist()]
         return cls(
             dict(zip(cells, counts.reshape(-1, BANDS, LABEL_BINS), strict=True)),
             dict(zip(cells, np.stack(sums, axis=-1).reshape(-1, BANDS, len(SUMMED)), strict=True)),

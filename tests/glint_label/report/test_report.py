@@ -72,9 +72,9 @@ def test_a_name_that_is_markup_stays_text(html):
 
 def test_it_answers_the_questions_in_order_and_holds_counts_not_rows(built, html):
     page = Elements(html)
-    wanted = ["how was it made", "How good are", "look like?", "come from?", "pixels look like", "What went wrong"]
-    places = [page.text.index(words) for words in wanted]
-    assert places == sorted(places)
+    words = ("how was it made", "How good", "look like", "come from", "pixels", "went wrong")
+    headings = re.findall("<h2>(.*?)</h2>", html)
+    assert all(word in heading for word, heading in zip(words, headings, strict=True))
     rows = read_manifest(built)
     data, _ = parts(html)
     counts = Counter()
