@@ -20,6 +20,7 @@ from glint_label.manifest.totals import LABEL_BINS, Totals
 from glint_label.progress import MakeProgress, no_progress
 
 _COUNTED = ("dist_type", "dist_name", "dist_level", "mos", "mos_error", "similarity", "split")
+_TOGETHER = 12  # shards that a worker looks at before it answers
 _WORTH_A_WORKER = 48  # shards, which take about as long as a worker takes to start
 
 
@@ -43,7 +44,6 @@ class Inspection:
 @dataclass(frozen=True)
 class _ShardFound:
     problems: list[str]
-    totals: Totals
     references: list[dict[str, str]]
     failures: list[dict[str, str]]
     pixels: int
@@ -73,15 +73,16 @@ def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progr
     run = read_run(out)
     low, high = run["mos_range"]
     expected = count_shards(run["config"]["references"]["count"])
-    look = partial(_look_at_shard, out, run["config_sha256"], (low, high))
-    found: dict[int, _ShardFound] = {}
+    look = partial(_look_at_shards, out, run["config_sha256"], (low, high))
+    found: dict[int, list[_ShardFound]] = {}
     totals = Totals()
     workers = min(workers, expected // _WORTH_A_WORKER)
-    with run_tasks(look, range(expected), workers, progress, "shards", expected) as results:
-        for number, shard in results:
-            totals.add(shard.totals)
-            found[number] = replace(shard, totals=Totals())
-    shards = [found[number] for number in range(expected)]
+    parts = [range(start, min(start + _TOGETHER, expected)) for start in range(0, expected, _TOGETHER)]
+    with run_tasks(look, parts, workers, progress, "shards", expected, size=lambda part, _: len(part)) as results:
+        for part, (some, counted) in results:
+            totals.add(counted)
+            found[part.start] = some
+    shards = [shard for start in sorted(found) for shard in found[start]]
     problems = [problem for shard in shards for problem in shard.problems]
     references = [row for shard in shards for row in shard.references]
     if run["status"] != "complete":
@@ -118,11 +119,20 @@ def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progr
     return Inspection(run, figures, totals, references)
 
 
-def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], number: int) -> _ShardFound:
-    """Check and count one shard; one that cannot be read counts nothing."""
+def _look_at_shards(
+    out: Path, digest: str, mos_range: tuple[float, float], numbers: range
+) -> tuple[list[_ShardFound], Totals]:
+    """Check and count some shards: the workers' part, which sums up before it answers."""
+    totals = Totals()
+    found = [_look_at_shard(out, digest, mos_range, number, totals) for number in numbers]
+    return found, totals
+
+
+def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], number: int, totals: Totals) -> _ShardFound:
+    """Check one shard and add its rows to the totals; one that cannot be read counts nothing."""
     folder = shard_folder(out, number)
     problems, whole = _check_shard(folder, digest)
-    nothing = _ShardFound(problems, Totals(), [], [], 0)
+    nothing = _ShardFound(problems, [], [], 0)
     if not whole:
         return nothing
     try:
@@ -132,7 +142,8 @@ def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], numbe
         pixels = _count_pixels(folder)
     except StateError as error:
         return nothing if problems else replace(nothing, problems=[str(error)])
-    return _ShardFound(problems, Totals.of(rows, mos_range), references, failures, pixels)
+    totals.add(Totals.of(rows, mos_range))
+    return _ShardFound(problems, references, failures, pixels)
 
 
 def _count_pixels(folder: Path) -> int:
