@@ -73,9 +73,9 @@ def _sentences(own: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) 
     blind, nearest, ceiling = (others.get(name) for name in ("cell-mean", "top1", "noise-ceiling"))
     if blind is not None and blind is not own:
         change = 1 - own["rmse"] / blind["rmse"]
-        better = f"{100 * abs(change):.0f} % {'less' if change > 0 else 'more'}"
         said.append(
-            f"That is {better} than without a look at the photo, by the mean of all ratings ({blind['rmse']:.2f})."
+            f"The mean rating of the same distortion and level, which ignores the photo, misses it by "
+            f"{blind['rmse']:.2f}: these labels err {100 * abs(change):.0f} % {'less' if change > 0 else 'more'}."
         )
     if nearest is not None and nearest is not own:
         said.append(f"Copying the most similar rated image would miss it by {nearest['rmse']:.2f}.")
