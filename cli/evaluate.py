@@ -62,6 +62,7 @@ _TITLES = {
 @device_option
 @workers_option
 @click.option("--out", type=FILE, help="Folder for scores.csv, metrics.json and scatter.png.")
+@click.option("--html", type=FILE, help="Write a visual report to this file, with the worst misses.")
 @json_option
 @config_option
 def evaluate(
@@ -79,6 +80,7 @@ def evaluate(
     device: str,
     workers: int,
     out: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Compare a network's scores with human ratings.
@@ -94,6 +96,10 @@ def evaluate(
     from glint_model.evaluation.evaluate import evaluate as compare
     from glint_model.evaluation.kept import KeptScores
 
+    if html is not None:
+        from glint_label.report import check_target
+
+        check_target(html)
     rated = load_dataset(dataset, data_dir, higher_is_worse=higher_is_worse)
     if rated.source is not None:
         warn_of_rising_scores(rated.source, higher_is_worse)
@@ -127,6 +133,11 @@ def evaluate(
         write_atomic(out / "metrics.json", format_json(figures))
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()
+    if html is not None:
+        from glint_label.report import write_page
+        from glint_model.evaluation.report import report_evaluation
+
+        write_page(html, report_evaluation(figures, scored, found, rated, workers, show_progress))
     if as_json:
         click.echo(to_json(figures))
     else:

@@ -6,31 +6,69 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import folder_argument, json_option
-from glint_cli.text import bar, count, many, table, to_json
-from glint_label.errors import StateError
+from glint_cli.options import FILE, folder_argument, json_option, workers_option
+from glint_cli.progress import show_progress
+from glint_cli.text import bar, count, many, size, table, to_json
+from glint_label.errors import InputError, StateError
+from glint_label.files import RUN, kind_of
 
 _SHOWN = 5
 
 
 @click.command()
 @folder_argument
+@click.option("--html", type=FILE, help="Write a visual report to this file instead; DIR may be a training run too.")
+@click.option("--refs", type=FILE, help="Folder of the photos for --html, if they have moved.")
+@workers_option
 @json_option
-def inspect(folder: Path, as_json: bool) -> None:
+def inspect(folder: Path, html: Path | None, refs: Path | None, workers: int, as_json: bool) -> None:
     """Summarise the build in DIR, and check its files.
 
     Exit code 3 if anything is missing or has changed since it was built.
     """
     if_interrupted(STARTS_OVER)
-    from glint_label.manifest.inspect import summarise
+    if kind_of(folder) == RUN:
+        _report_run(folder, html, workers)
+        return
+    if html is None:
+        from glint_label.manifest.inspect import summarise
 
-    figures = summarise(folder)
+        figures = summarise(folder, workers)
+    else:
+        figures = _write_report(folder, html, refs, workers)
     if as_json:
         click.echo(to_json(figures))
-    else:
+    elif html is None:
         show(figures)
+    else:
+        click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
     if figures["problems"]:
         raise StateError(f"{folder}: {len(figures['problems'])} problems, first: {figures['problems'][0]}")
+
+
+def _report_run(folder: Path, html: Path | None, workers: int) -> None:
+    """Write the report of a training run."""
+    if html is None:
+        raise InputError(f"{folder}: is a training run; add --html FILE for its report")
+    from glint_label.report import check_target, write_page
+    from glint_model.training.report import report_run
+
+    check_target(html)
+    write_page(html, report_run(folder, workers, show_progress))
+    click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
+
+
+def _write_report(folder: Path, html: Path, refs: Path | None, workers: int) -> dict[str, Any]:
+    """Write the report of a build, and return its figures."""
+    from glint_label.manifest.inspect import inspect_build
+    from glint_label.report import check_target, report_build, write_page
+
+    check_target(html)
+    if refs is not None and not refs.is_dir():
+        raise InputError(f"{refs}: no such folder; pass the folder of the photos with --refs")
+    found = inspect_build(folder, workers, show_progress)
+    write_page(html, report_build(folder, found, refs, workers, show_progress))
+    return found.figures
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -27,13 +27,14 @@ _TEMPORARY = ".glint-tmp"
 
 
 @contextmanager
-def open_atomic(path: Path) -> Iterator[BinaryIO]:
+def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
     """Open a temporary name in the same folder for writing; when the block is left, fsync and rename.
 
     Nothing is left behind where the block raises.
 
     Args:
         path: Its folder is made if need be.
+        option: Names where the path comes from, for the errors.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
@@ -51,20 +52,21 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, option) from error
 
 
-def write_atomic(path: Path, content: bytes | str | Iterable[str]) -> None:
+def write_atomic(path: Path, content: bytes | str | Iterable[str], option: str = "--out") -> None:
     """Write a whole file by `open_atomic`.
 
     Args:
         path: Its folder is made if need be.
         content: Bytes, text, or pieces of text that need not fit into memory together.
+        option: Names where the path comes from, for the errors.
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    with open_atomic(path) as file:
+    with open_atomic(path, option) as file:
         for piece in [content] if isinstance(content, bytes | str) else content:
             file.write(piece.encode() if isinstance(piece, str) else piece)
 

@@ -20,6 +20,7 @@ ROOMS = {
         ("doctor", "demo", "fetch"),
         ("export",),
         ("build",),
+        ("report",),
         ("audit",),
         ("verify", "render"),
         ("manifest",),
@@ -44,8 +45,8 @@ ROOMS = {
 }
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
-    "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights", "metrics",
-    "settings", "files", "names", "progress", "errors",
+    "report", "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights",
+    "metrics", "settings", "files", "names", "progress", "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 400

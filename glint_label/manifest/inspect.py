@@ -1,89 +1,61 @@
 """What a build holds and whether it is whole: the figures behind `glint-label inspect`."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
+from glint_label.engines import run_tasks
 from glint_label.errors import StateError
 from glint_label.images import Size
 from glint_label.manifest.coverage import describe_references
-from glint_label.manifest.reading import read_audit, read_run, read_shard, size_of
+from glint_label.manifest.reading import read_audit, read_run, size_of
 from glint_label.manifest.schema import FAILED_COLUMNS, REFERENCES_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, count_shards, read_record, shard_folder
-from glint_label.manifest.tables import REPAIR, read_rows
+from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+from glint_label.manifest.totals import LABEL_BINS, Totals
+from glint_label.progress import MakeProgress, no_progress
 
-_BINS = 20
-
-
-@dataclass
-class _Totals:
-    """Sums over shards, so that a manifest of millions of rows is read one shard at a time."""
-
-    rows: int = 0
-    sums: pd.DataFrame | None = None
-    squares: float = 0.0
-    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
-    splits: Counter[str] = field(default_factory=Counter)
-    pixels: int = 0
-
-    def add(self, rows: pd.DataFrame, folder: Path, mos_range: tuple[float, float]) -> None:
-        """Count one shard's rows."""
-        self.rows += len(rows)
-        self.histogram += np.histogram(rows["mos"], bins=_BINS, range=mos_range)[0]
-        self.splits.update(rows["split"].tolist())
-        keys = ["dist_type", "dist_name", "dist_level"]
-        self.squares += float((rows["mos"] ** 2).sum())
-        sums = (
-            rows.assign(square=rows["mos"] ** 2)
-            .groupby(keys)
-            .agg(rows=("mos", "size"), mos=("mos", "sum"), square=("square", "sum"), mos_error=("mos_error", "sum"))
-        )
-        self.sums = sums if self.sums is None else self.sums.add(sums, fill_value=0)
-        present = {path.name for path in folder.iterdir()}
-        self.pixels += int(rows["file_name"].isin(present).sum())
-
-    def distortions(self) -> list[dict[str, Any]]:
-        """Mean label per level; per distortion its deviation over photos, and the mean expected error of a label."""
-        if self.sums is None:
-            return []
-        table = []
-        for (number, name), levels in self.sums.reset_index().groupby(["dist_type", "dist_name"]):
-            means = levels["mos"] / levels["rows"]
-            variances = (levels["square"] / levels["rows"] - means**2).clip(lower=0)
-            table.append(
-                {
-                    "type": number,
-                    "name": name,
-                    "rows": int(levels["rows"].sum()),
-                    "mos_by_level": dict(zip(levels["dist_level"].tolist(), means.round(4).tolist(), strict=True)),
-                    "spread": round(float(np.sqrt(variances.mean())), 4),
-                    "mos_error": round(float(levels["mos_error"].sum() / levels["rows"].sum()), 4),
-                }
-            )
-        return table
-
-    def labels(self) -> dict[str, float | None]:
-        """Mean and deviation of all labels, and their mean expected error."""
-        if self.sums is None or not self.rows:
-            return {"mean": None, "std": None, "mos_error": None}
-        mean = float(self.sums["mos"].sum()) / self.rows
-        return {
-            "mean": round(mean, 4),
-            "std": round(max(0.0, self.squares / self.rows - mean**2) ** 0.5, 4),
-            "mos_error": round(float(self.sums["mos_error"].sum()) / self.rows, 4),
-        }
+_COUNTED = ("dist_type", "dist_name", "dist_level", "mos", "mos_error", "similarity", "split")
+_TOGETHER = 12  # shards that a worker looks at before it answers
+_WORTH_A_WORKER = 48  # shards, which take about as long as a worker takes to start
 
 
-def summarise(out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a build.
+
+    Attributes:
+        run: Its run.json.
+        figures: Plain figures, ready for JSON; see `summarise`.
+        totals: Of the labels.
+        references: The rows of all references.csv, as text.
+    """
+
+    run: dict[str, Any]
+    figures: dict[str, Any]
+    totals: Totals
+    references: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class _ShardFound:
+    problems: list[str]
+    references: list[dict[str, str]]
+    failures: list[dict[str, str]]
+    pixels: int
+
+
+def summarise(out: Path, workers: int = 0, progress: MakeProgress = no_progress) -> dict[str, Any]:
     """Read a build and check it.
 
     Args:
         out: The folder of the build.
+        workers: Processes that read a large one; 0 for this one.
+        progress: Makes the progress bar, which counts shards.
 
     Returns:
         Plain figures, ready for JSON. `problems` lists everything that is damaged or missing; it is empty for a
@@ -93,31 +65,31 @@ def summarise(out: Path) -> dict[str, Any]:
         InputError: The folder is not a build.
         StateError: run.json or audit.json is damaged.
     """
+    return inspect_build(out, workers, progress).figures
+
+
+def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progress) -> Inspection:
+    """Read a build and check it, as `summarise` does; memory holds few shards at a time, and all references."""
     run = read_run(out)
     low, high = run["mos_range"]
-    problems: list[str] = []
-    totals = _Totals()
-    references: list[dict[str, str]] = []
-    failures: list[dict[str, str]] = []
     expected = count_shards(run["config"]["references"]["count"])
-    for number in range(expected):
-        folder = shard_folder(out, number)
-        found = _check_shard(folder, run["config_sha256"])
-        problems += found
-        try:
-            shard = read_shard(out, number)
-            failures += read_rows(folder / "failed.csv", FAILED_COLUMNS)
-        except StateError as error:
-            problems += [] if found else [str(error)]
-            continue
-        totals.add(shard.metadata, folder, (low, high))
-        references += shard.references
+    look = partial(_look_at_shards, out, run["config_sha256"], (low, high))
+    found: dict[int, list[_ShardFound]] = {}
+    totals = Totals()
+    workers = min(workers, expected // _WORTH_A_WORKER)
+    parts = [range(start, min(start + _TOGETHER, expected)) for start in range(0, expected, _TOGETHER)]
+    with run_tasks(look, parts, workers, progress, "shards", expected, size=lambda part, _: len(part)) as results:
+        for part, (some, counted) in results:
+            totals.add(counted)
+            found[part.start] = some
+    shards = [shard for start in sorted(found) for shard in found[start]]
+    problems = [problem for shard in shards for problem in shard.problems]
+    references = [row for shard in shards for row in shard.references]
     if run["status"] != "complete":
         problems.append(f"{out}: the build has not finished; run the same build command again to go on")
     else:
-        problems += _check_totals(out, run, totals, references)
-    edges = np.linspace(low, high, _BINS + 1)
-    return {
+        problems += _check_totals(out, run, totals.rows, expected)
+    figures = {
         "out": str(out),
         "status": run["status"],
         "source": run["config"]["source"],
@@ -132,14 +104,54 @@ def summarise(out: Path) -> dict[str, Any]:
         "size": run["config"].get("size", "native"),
         "smaller": _count_smaller(references, size_of(run)),
         "rows": totals.rows,
-        "pixel_files": totals.pixels,
-        "splits": dict(sorted(totals.splits.items())),
+        "pixel_files": sum(shard.pixels for shard in shards),
+        "splits": totals.splits,
         "distortions": totals.distortions(),
-        "labels": {"edges": edges.round(4).tolist(), "counts": totals.histogram.tolist(), **totals.labels()},
+        "labels": {
+            "edges": np.linspace(low, high, LABEL_BINS + 1).round(4).tolist(),
+            "counts": totals.histogram().tolist(),
+            **totals.labels(),
+        },
         **describe_references(references, run["anchors"], run.get("anchor_similarity", {}).get("5")),
-        "failures": failures,
+        "failures": [row for shard in shards for row in shard.failures],
         "problems": problems,
     }
+    return Inspection(run, figures, totals, references)
+
+
+def _look_at_shards(
+    out: Path, digest: str, mos_range: tuple[float, float], numbers: range
+) -> tuple[list[_ShardFound], Totals]:
+    """Check and count some shards: the workers' part, which sums up before it answers."""
+    totals = Totals()
+    found = [_look_at_shard(out, digest, mos_range, number, totals) for number in numbers]
+    return found, totals
+
+
+def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], number: int, totals: Totals) -> _ShardFound:
+    """Check one shard and add its rows to the totals; one that cannot be read counts nothing."""
+    folder = shard_folder(out, number)
+    problems, whole = _check_shard(folder, digest)
+    nothing = _ShardFound(problems, [], [], 0)
+    if not whole:
+        return nothing
+    try:
+        rows = read_metadata(folder / "metadata.csv", _COUNTED, "category")
+        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        failures = read_rows(folder / "failed.csv", FAILED_COLUMNS)
+        pixels = _count_pixels(folder)
+    except StateError as error:
+        return nothing if problems else replace(nothing, problems=[str(error)])
+    totals.add(Totals.of(rows, mos_range))
+    return _ShardFound(problems, references, failures, pixels)
+
+
+def _count_pixels(folder: Path) -> int:
+    """Count the pixel files that a shard's rows name."""
+    present = {path.name for path in folder.iterdir()} - {*LABELLED, *MEASURED, SUCCESS}
+    if not present:
+        return 0
+    return int(read_metadata(folder / "metadata.csv", ("file_name",))["file_name"].isin(present).sum())
 
 
 def _count_smaller(references: list[dict[str, str]], size: Size) -> int:
@@ -150,33 +162,50 @@ def _count_smaller(references: list[dict[str, str]], size: Size) -> int:
     return sum(one != sorted(size) for one in sizes)
 
 
-def _check_shard(folder: Path, digest: str) -> list[str]:
-    """Compare every file of a shard with its record: tables by their hashes, pixels by their sizes."""
+def _check_shard(folder: Path, digest: str) -> tuple[list[str], bool]:
+    """Compare every file of a shard with its record: tables by their hashes, pixels by their sizes.
+
+    Returns:
+        What is wrong, and whether the tables of labels can be counted all the same.
+    """
     record = read_record(folder)
     if record is None:
         state = "damaged" if (folder / SUCCESS).is_file() else "missing, so the shard is not finished"
-        return [f"{folder / SUCCESS}: {state}; {REPAIR}"]
+        return [f"{folder / SUCCESS}: {state}; {REPAIR}"], False
     if record.config_sha256 != digest:
-        return [f"{folder}: was made with another configuration; build again with --overwrite"]
+        return [f"{folder}: was made with another configuration; build again with --overwrite"], not record.broken(
+            folder, LABELLED, hashed=True
+        )
     tables = [name for name in record.files if name in (*LABELLED, *MEASURED)]
     broken = record.broken(folder, tables, hashed=True)
     broken += record.broken(folder, [name for name in record.files if name not in tables])
-    return [
+    problems = [
         f"{folder / name}: {'has changed since it was built' if (folder / name).is_file() else 'is missing'}; {REPAIR}"
         for name in broken
     ]
+    return problems, not set(broken) & set(LABELLED)
 
 
-def _check_totals(out: Path, run: dict[str, Any], totals: _Totals, references: list[dict[str, str]]) -> list[str]:
+def _check_totals(out: Path, run: dict[str, Any], rows: int, shards: int) -> list[str]:
     problems = []
     counts = run["counts"]
-    if totals.rows != counts["rows"]:
-        problems.append(f"{out}: {totals.rows} rows in the shards, run.json says {counts['rows']}")
+    if rows != counts["rows"]:
+        problems.append(f"{out}: {rows} rows in the shards, run.json says {counts['rows']}")
     merged = out / "references.csv"
-    try:
-        whole = read_rows(merged, REFERENCES_COLUMNS) == references
-    except StateError:
-        whole = False
-    if not whole:
+    if not _is_merged(merged, [shard_folder(out, number) / "references.csv" for number in range(shards)]):
         problems.append(f"{merged}: differs from the shards'; {REPAIR}")
     return problems
+
+
+def _is_merged(merged: Path, parts: Iterable[Path]) -> bool:
+    """Tell whether a table holds the lines of others one after the other, below one header."""
+    try:
+        with merged.open("rb") as whole:
+            header = whole.readline()
+            for part in parts:
+                head, _, lines = part.read_bytes().partition(b"\n")
+                if head + b"\n" != header or whole.read(len(lines)) != lines:
+                    return False
+            return not whole.read(1)
+    except OSError:
+        return False

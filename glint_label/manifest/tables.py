@@ -3,8 +3,9 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,19 +58,25 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     return rows
 
 
-def read_metadata(path: Path) -> pd.DataFrame:
+def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), text: str = "string") -> pd.DataFrame:
     """Read a metadata.csv with the column types of the schema.
+
+    Args:
+        path: The file.
+        columns: Which of its columns.
+        text: Type of those that hold text; `category` takes less time and room where texts come again.
 
     Raises:
         StateError: It is missing or malformed.
     """
-    types = {name: kind for name, (kind, _, _) in METADATA_COLUMNS.items()}
-    numbers = [name for name, kind in types.items() if kind != "string"]
+    kinds = {name: METADATA_COLUMNS[name][0] for name in columns}
+    numbers = [name for name, kind in kinds.items() if kind != "string"]
+    types: dict[Hashable, Any] = {name: text if kind == "string" else kind for name, kind in kinds.items()}
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(types), encoding="utf-8")
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
-    return table[list(types)]
+    return table[list(columns)]
 
 
 def _bad_number(path: Path, columns: Sequence[str]) -> str:

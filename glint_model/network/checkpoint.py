@@ -87,7 +87,11 @@ def size_in_words(size: Size) -> str:
 
 def seen_size(facts: Mapping[str, str]) -> Size:
     """Read at which size a checkpoint's network saw pictures; older ones saw them as they are."""
-    words = facts.get("size", "native")
+    return size_of_words(facts.get("size", "native"))
+
+
+def size_of_words(words: str) -> Size:
+    """Read what `size_in_words` wrote."""
     if words == "native":
         return None
     width, height = words.split("x")

@@ -154,6 +154,8 @@ def _train(
                 figures = figures.after(done, srocc)
                 improved = figures.best_step == done
                 mean = journal.validated(srocc, plcc)
+                if fabric.global_rank == 0:
+                    validation.save(run.out)
                 tell(f"step {done:,}: loss {mean:.4f}; validation SROCC {srocc:.4f}, PLCC {plcc:.4f}")
             if done % _FLUSH == 0:
                 journal.flush()

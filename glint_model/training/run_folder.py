@@ -3,6 +3,7 @@
     config.yaml   the settings, as `--config` reads them
     run.json      the same with what was trained on, versions and the result
     metrics.csv   one row a step
+    validation.csv   every validation image with its label and its score at the last validation
     last.safetensors, best.safetensors               weights to score with
     last.state.safetensors, best.state.safetensors   what training needs to go on
 
@@ -34,7 +35,7 @@ FIELD = "glint-training-state/1"  # of the header; one field, as the library wri
 _FILES = (
     r"config\.yaml",
     r"run\.json",
-    r"metrics\.csv",
+    r"(metrics|validation)\.csv",
     r"\.?(last|best)(\.state|\.next)?\.safetensors",
     r"tensorboard/events\.out\.tfevents\..*",
 )

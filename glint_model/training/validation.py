@@ -1,16 +1,24 @@
 """How well the network does on photos that it does not learn from."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from glint_label.files import write_atomic
+from glint_label.manifest import format_csv
 from glint_label.metrics import pearson, spearman
+from glint_label.names import as_text
 from glint_model.data.batches import Recipe, iterate
+from glint_model.network.checkpoint import size_in_words
 from glint_model.network.glintiqa import GlintIQA
 from glint_model.training.devices import over_processes
 
 _IMAGES = 32  # of a batch
+FILE = "validation.csv"
+COLUMNS = ("photo", "sha256", "size", "distortion", "level", "seed", "mos", "score")
 
 
 class Validation:
@@ -38,7 +46,9 @@ class Validation:
             fixed=True,
         )
         self._fabric = fabric
+        self._rows = rows
         self._mos = rows.mos
+        self._scores = np.full(len(rows), np.nan)
         self._parts = list(range(fabric.global_rank, -(-len(rows) // _IMAGES), fabric.world_size))
         self._crops = [batch.crops for batch in iterate(fixed, self._parts, workers)]
 
@@ -58,9 +68,32 @@ class Validation:
         network.train(training)
         scores = over_processes(self._fabric, scores, "sum")
         found, wanted = scores.double().cpu().numpy(), self._mos.astype(np.float64)
+        self._scores = found
         if not np.isfinite(found).all():
             return float("nan"), float("nan")
         return spearman(found, wanted), pearson(found, wanted)
+
+    def save(self, folder: Path) -> None:
+        """Write every image's recipe, label and score at the last validation; `photo` where it is left as it is.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        rows, size = self._rows, size_in_words(self._rows.size)
+        lines = []
+        for number, score in enumerate(self._scores.tolist()):
+            photo, condition = int(rows.photo[number]), int(rows.condition[number])
+            distortion, level = rows.conditions[condition] if condition >= 0 else ("", 0)
+            made_of = (
+                as_text(rows.photos[photo]),
+                rows.sha256[photo],
+                size,
+                distortion,
+                level,
+                int(rows.seed[number]),
+            )
+            lines.append((*made_of, f"{rows.mos[number]:.4f}", f"{score:.6f}"))
+        write_atomic(folder / FILE, format_csv(COLUMNS, lines))
 
     def _score(self, network: GlintIQA, crops: Tensor) -> Tensor:
         with self._fabric.autocast():
