@@ -32,11 +32,13 @@ def baselines(scores: Floats, variances: Floats) -> list[Predictions]:
 
 
 # Measure -> the features that it is the mean of: logarithms, unless the measure is in _PLAIN. All are taken at
-# half size; the last two are on the packaged network, with all its stages alike.
+# half size, of MS-SSIM the part at half and at quarter size: where both are near 1, their product falls as their sum.
+# The last two are on the packaged network, with all its stages alike.
 _STAGES = range(5)
 MEASURES = {
     "psnr": ("error_2",),
     "ssim": ("ssim_2",),
+    "ms-ssim": ("structure_2", "ssim_4"),
     "gmsd": ("gradient_deviation_2",),
     "vif": ("vif_2",),
     "lpips-like": tuple(f"deep_direction_{stage}" for stage in _STAGES),
