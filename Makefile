@@ -24,7 +24,7 @@ demo: install
 # A link that leads nowhere, a page that no menu lists, a name that is not in the code: each is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The documentation is in site/index.html."
+	@echo "The documentation is in site/index.html; to search in it, run $(BIN)/mkdocs serve."
 
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not slow"
