@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 LOWEST_PYTHON ?= $(call first_python,python3.11 python3.12 python3)
 LOWEST := .venv-lowest/bin
 
-.PHONY: install demo test test-slow test-lowest lint bench bench-gpu clean
+.PHONY: install demo docs test test-slow test-lowest lint bench bench-gpu clean
 
 install: $(INSTALLED)
 
@@ -20,6 +20,11 @@ $(INSTALLED): pyproject.toml
 
 demo: install
 	$(BIN)/glint-label demo
+
+# A link that leads nowhere, a page that no menu lists, a name that is not in the code: each is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html; to search in it, run $(BIN)/mkdocs serve."
 
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -59,4 +64,4 @@ bench-gpu: install
 	$(BIN)/python benchmarks/train.py --device cuda
 
 clean:
-	rm -rf .venv .venv-lowest .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-photos
+	rm -rf .venv .venv-lowest .types .mypy_cache .ruff_cache .pytest_cache *.egg-info manifests/demo-photos site

