@@ -43,7 +43,7 @@ test-lowest: .venv-lowest/installed
 	@test -n "$(LOWEST_PYTHON)" || { echo "the oldest versions need Python 3.11 or 3.12; none was found on the PATH" >&2; exit 1; }
 	$(LOWEST_PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet --upgrade pip
-	$(LOWEST)/python -m pip install --quiet --constraint .ci/lowest.txt --editable ".[test,onnx,streaming,tensorboard]"
+	$(LOWEST)/python -m pip install --quiet --constraint .ci/lowest.txt --editable ".[test,onnx,tensorboard]"
 	@touch $@
 
 # mypy sees the command line under its installed name, glint_cli.
