@@ -19,7 +19,7 @@ DOCS = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="ut
 @pytest.mark.filterwarnings("ignore")  # those of the other programs
 def test_every_command_and_every_line_of_python_runs(built, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "kadid10k").symlink_to(built)
     commands = re.findall(r"^    glint-label (export .*)$", DOCS, re.MULTILINE)
