@@ -41,7 +41,7 @@ def inspect(folder: Path, html: Path | None, refs: Path | None, workers: int, as
     elif html is None:
         show(figures)
     else:
-        click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
+        _tell(html, folder)
     if figures["problems"]:
         raise StateError(f"{folder}: {len(figures['problems'])} problems, first: {figures['problems'][0]}")
 
@@ -55,7 +55,7 @@ def _report_run(folder: Path, html: Path | None, workers: int) -> None:
 
     check_target(html)
     write_page(html, report_run(folder, workers, show_progress))
-    click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
+    _tell(html, folder)
 
 
 def _write_report(folder: Path, html: Path, refs: Path | None, workers: int) -> dict[str, Any]:
@@ -69,6 +69,10 @@ def _write_report(folder: Path, html: Path, refs: Path | None, workers: int) -> 
     found = inspect_build(folder, workers, show_progress)
     write_page(html, report_build(folder, found, refs, workers, show_progress))
     return found.figures
+
+
+def _tell(html: Path, folder: Path) -> None:
+    click.echo(f"{html}: the report of {folder} ({size(html.stat().st_size)}); open it in a browser")
 
 
 def show(figures: dict[str, Any]) -> None:

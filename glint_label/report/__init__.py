@@ -7,12 +7,11 @@ Python: what goes into the file are counts and a few samples, never rows.
 from glint_label.report.charts import Mark, Point, Series, dots, histogram, intervals, lines, scatter
 from glint_label.report.dataset import report_build
 from glint_label.report.page import Picture, check_target, render_page, write_page
-from glint_label.report.pictures import LARGE, Made, PictureTask, make_pictures
+from glint_label.report.pictures import LARGE, PictureTask, illustrate
 from glint_label.report.sprites import Sprites, Thumbnail
 
 __all__ = [
     "LARGE",
-    "Made",
     "Mark",
     "Picture",
     "PictureTask",
@@ -23,9 +22,9 @@ __all__ = [
     "check_target",
     "dots",
     "histogram",
+    "illustrate",
     "intervals",
     "lines",
-    "make_pictures",
     "render_page",
     "report_build",
     "scatter",

@@ -1,8 +1,9 @@
 """The workers' part of a report: photos decoded and reduced, and distorted as `render` distorts them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from glint_label.errors import ImageError
 from glint_label.images import Size
 from glint_label.progress import MakeProgress
 from glint_label.render import Drawing
-from glint_label.report.sprites import encode_full, shrink
+from glint_label.report.page import Picture
+from glint_label.report.sprites import Sheet, Sprites, encode_full, shrink
 
 Pixels = NDArray[np.uint8]
 SMALL, LARGE = (112, 84), (240, 180)  # px
@@ -70,3 +72,31 @@ def make_pictures(tasks: Mapping[str, PictureTask], workers: int, progress: Make
             if made is not None:
                 found[task.key] = made
     return found
+
+
+def illustrate(
+    rows: Sequence[dict[str, Any]],
+    tasks: Iterable[PictureTask | None],
+    name: str,
+    workers: int,
+    progress: MakeProgress,
+) -> tuple[Sheet | None, list[Picture]]:
+    """Give each row its `thumbnail`, None where its picture cannot be made; return their sheet and the full pictures.
+
+    Args:
+        rows: Their `key` is that of their task.
+        tasks: Of one picture each; None for a row without one.
+        name: Of the sheet.
+        workers: Processes that make the pictures; 0 for this one.
+        progress: Makes the progress bar, which counts pictures.
+    """
+    wanted = {task.key: task for task in tasks if task is not None}
+    made = make_pictures(wanted, workers, progress) if wanted else {}
+    sheet = Sprites(name, LARGE)
+    full = []
+    for row in rows:
+        one = made[row["key"]][0] if row["key"] in made else None
+        row["thumbnail"] = sheet.add(one.small) if one else None
+        if one and one.full is not None:
+            full.append(Picture(row["key"], one.full))
+    return sheet.finish(), full

@@ -11,12 +11,10 @@ from glint_label.manifest import recipe_seeds
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.report import (
     LARGE,
-    Picture,
     PictureTask,
     Point,
-    Sprites,
+    illustrate,
     intervals,
-    make_pictures,
     render_page,
     scatter,
 )
@@ -58,12 +56,7 @@ def report_evaluation(
     metrics = found.pooled.metrics
     expected = scored["score"].to_numpy() if metrics.fit is None else metrics.fit(scored["score"].to_numpy())
     misses = _worst(scored.assign(expected=expected, miss=expected - scored["mos"]))
-    tasks = {task.key: task for row in misses if (task := _task(row, rated, figures)) is not None}
-    made = make_pictures(tasks, workers, progress) if tasks else {}
-    sheet = Sprites("misses", LARGE)
-    for row in misses:
-        pictures = made.get(row["key"])
-        row["thumbnail"] = sheet.add(pictures[0].small) if pictures else None
+    sheet, full = illustrate(misses, [_task(row, rated, figures) for row in misses], "misses", workers, progress)
     lines = {"this network": found.pooled} | {
         TITLES[name]: comparison.pooled for name, comparison in found.baselines.items()
     }
@@ -87,14 +80,7 @@ def report_evaluation(
         "splits": [],
         "similarity": False,
     }
-    full = [
-        Picture(row["key"], content)
-        for row in misses
-        if row["key"] in made and (content := made[row["key"]][0].full) is not None
-    ]
-    return render_page(
-        "evaluation.html.j2", context, templates=Path(__file__).parent, sheets=[sheet.finish()], pictures=full
-    )
+    return render_page("evaluation.html.j2", context, templates=Path(__file__).parent, sheets=[sheet], pictures=full)
 
 
 def _worst(scored: pd.DataFrame) -> list[dict[str, Any]]:

@@ -16,12 +16,10 @@ from glint_label.progress import MakeProgress, no_progress
 from glint_label.report import (
     LARGE,
     Mark,
-    Picture,
     PictureTask,
     Series,
-    Sprites,
+    illustrate,
     lines,
-    make_pictures,
     render_page,
     scatter,
 )
@@ -47,12 +45,7 @@ def report_run(out: Path, workers: int = 0, progress: MakeProgress = no_progress
     curve = _read_table(out / "metrics.csv", metrics_log.COLUMNS)
     images = _read_table(out / validation.FILE, validation.COLUMNS)
     hardest = _hardest(images)
-    tasks = {task.key: task for row in hardest if (task := _task(row)) is not None}
-    made = make_pictures(tasks, workers, progress) if tasks else {}
-    sheet = Sprites("hardest", LARGE)
-    for row in hardest:
-        pictures = made.get(row["key"])
-        row["thumbnail"] = sheet.add(pictures[0].small) if pictures else None
+    sheet, full = illustrate(hardest, [_task(row) for row in hardest], "hardest", workers, progress)
     validated = [row for row in curve if row["val_srocc"]]
     context = {
         "name": as_text(out.resolve().name),
@@ -75,12 +68,7 @@ def report_run(out: Path, workers: int = 0, progress: MakeProgress = no_progress
         "splits": [],
         "similarity": False,
     }
-    full = [
-        Picture(row["key"], content)
-        for row in hardest
-        if row["key"] in made and (content := made[row["key"]][0].full) is not None
-    ]
-    return render_page("run.html.j2", context, templates=Path(__file__).parent, sheets=[sheet.finish()], pictures=full)
+    return render_page("run.html.j2", context, templates=Path(__file__).parent, sheets=[sheet], pictures=full)
 
 
 def _read_run(out: Path) -> dict[str, Any]:
