@@ -12,10 +12,10 @@ from glint_cli.options import (
     NameList,
     anchors_option,
     config_option,
+    engine_options,
     higher_is_worse_option,
     json_option,
     warn_of_rising_scores,
-    workers_option,
 )
 from glint_cli.progress import show_progress
 from glint_cli.text import table
@@ -47,7 +47,7 @@ from glint_label.errors import ThresholdError
 @click.option("--k", default=10, metavar="N", help="Number of neighbours averaged by knn.")
 @click.option("--min-srocc", type=float, metavar="X", help="Exit with code 5 if the best SROCC is below this.")
 @click.option("--out", type=FILE, help="Folder for audit.json and audit.png.  [default: audits/NAME]")
-@workers_option
+@engine_options
 @json_option
 @config_option
 def audit(

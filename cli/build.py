@@ -13,10 +13,11 @@ from glint_cli.options import (
     command_line,
     config_option,
     device_option,
+    engine_options,
     higher_is_worse_option,
+    photo_timeout_option,
     strict_option,
     warn_of_rising_scores,
-    workers_option,
 )
 from glint_cli.progress import show_progress
 from glint_cli.text import count, duration, many, size
@@ -96,7 +97,8 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
     "--images", default="none", type=click.Choice(["none", "png", "webp"]), help="Also write the distorted images."
 )
 @click.option("--out", type=FILE, help="Output folder.  [default: manifests/NAME]")
-@workers_option
+@engine_options
+@photo_timeout_option
 @click.option("--seed", default=0, metavar="N", help="Seed of all random distortions.")
 @device_option
 @click.option("--limit", type=int, metavar="N", help="Use only the first N photos.")

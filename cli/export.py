@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, config_option, folder_argument, selection_options, strict_option, workers_option
+from glint_cli.options import FILE, config_option, engine_options, folder_argument, selection_options, strict_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, many
 from glint_label.errors import InputError
@@ -28,7 +28,7 @@ IMAGES = ("none", "png", "webp", "bmp")
 )
 @click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
 @selection_options
-@workers_option
+@engine_options
 @strict_option
 @click.option("--overwrite", is_flag=True, help="Delete an earlier export in FOLDER first.")
 @config_option

@@ -2,11 +2,13 @@
 
 import shlex
 from collections.abc import Callable
+from functools import wraps
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from glint_label.errors import UsageError
 from glint_label.texts import read_names, read_text
@@ -188,6 +190,46 @@ workers_option = click.option(
     metavar="N",
     callback=_count_workers,
     help="Worker processes.  [default: one per core]",
+)
+
+
+def engine_options(command: Command) -> Command:
+    """Add --workers, --engine and --ray-address, and run the command on the engine that was asked for."""
+
+    @wraps(command)
+    def on_engine(*args: Any, engine: str, ray_address: str | None, **options: Any) -> Any:
+        if engine == "local":
+            if ray_address is not None:
+                raise UsageError(f"--ray-address {ray_address}: needs --engine ray")
+            return command(*args, **options)
+        from glint_label.engines import on_ray
+
+        given = click.get_current_context().get_parameter_source("workers")
+        workers = None if given is ParameterSource.DEFAULT else options["workers"]
+        with on_ray(ray_address, workers):
+            return command(*args, **options)
+
+    on_engine = click.option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="Ray cluster, HOST:PORT or auto for the one of this machine.  [default: start one here]",
+    )(on_engine)
+    on_engine = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        help="Where workers run: on this machine, or on a Ray cluster with one worker per core.",
+    )(on_engine)
+    return cast(Command, workers_option(on_engine))
+
+
+photo_timeout_option = click.option(
+    "--photo-timeout",
+    type=float,
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give a photo up if it takes longer, twice; larger ones than 512x384 may take longer.",
 )
 higher_is_worse_option = click.option(
     "--higher-is-worse", is_flag=True, help="Turn the scores of your own ratings: DMOS, say."

@@ -5,7 +5,15 @@ from pathlib import Path
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, config_option, folder_argument, selection_options, strict_option, workers_option
+from glint_cli.options import (
+    FILE,
+    config_option,
+    engine_options,
+    folder_argument,
+    photo_timeout_option,
+    selection_options,
+    strict_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
 from glint_label.errors import InputError
@@ -15,7 +23,8 @@ from glint_label.errors import InputError
 @folder_argument
 @click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
 @selection_options
-@workers_option
+@engine_options
+@photo_timeout_option
 @strict_option
 @config_option
 def render(
@@ -28,6 +37,7 @@ def render(
     min_mos: float | None,
     max_mos: float | None,
     workers: int,
+    photo_timeout: float,
     strict: bool,
 ) -> None:
     """Write the distorted images of the build in DIR, or of a part of it.
@@ -41,7 +51,15 @@ def render(
     from glint_label.render import render_build
 
     selection = Selection(types, levels, split, reference, min_mos, max_mos)
-    made = render_build(folder, refs, selection, strict=strict, workers=workers, progress=show_progress)
+    made = render_build(
+        folder,
+        refs,
+        selection,
+        strict=strict,
+        workers=workers,
+        photo_timeout=photo_timeout,
+        progress=show_progress,
+    )
     click.echo(f"{count(made.written)} images written ({size(made.bytes)}), {count(made.present)} already there")
     for name, message in made.failures:
         click.echo(f"not rendered: {name}: {message}", err=True)

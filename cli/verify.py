@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import FILE, config_option, json_option, types_option, workers_option
+from glint_cli.options import FILE, config_option, engine_options, json_option, types_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, table
 from glint_label.errors import ThresholdError
@@ -27,7 +27,7 @@ _TITLES = {
 @click.option(
     "--min-psnr", type=float, metavar="DB", help="Exit with code 5 if an image that should be exact is below this."
 )
-@workers_option
+@engine_options
 @json_option
 @config_option
 def verify(

@@ -83,7 +83,7 @@ def _workers() -> Finding:
         with workers_start():
             pass
     except WorkerError as error:
-        return Finding("workers", "problem", str(error), "mount a writable /dev/shm, or use --workers 0")
+        return Finding("workers", "problem", str(error), "mount a writable /dev/shm, or train with --workers 0")
     if not SHARED_MEMORY.is_dir():
         return Finding("workers", "ok", "worker processes can be started")
     shared = shutil.disk_usage(SHARED_MEMORY)

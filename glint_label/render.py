@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import run_tasks
+from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
 from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import lock_folder, write_atomic
 from glint_label.images import Size, encode_image, read_photo
@@ -178,6 +178,7 @@ def render_build(
     *,
     strict: bool = False,
     workers: int = 0,
+    photo_timeout: float = TIME_LIMIT,
     progress: MakeProgress = no_progress,
 ) -> RenderReport:
     """Make the pixel files of a build, beside the metadata.csv that names them; those that exist stay.
@@ -190,6 +191,7 @@ def render_build(
         selection: Which rows.
         strict: Refuse to go on where the image codecs are not those of the build.
         workers: Processes; 0 for this one.
+        photo_timeout: Seconds that a photo of 512 x 384 may take; larger ones may take longer.
         progress: Makes the progress bar, which counts images.
 
     Raises:
@@ -212,7 +214,16 @@ def render_build(
         written = present = total_bytes = 0
         failures = []
         with run_tasks(
-            render_reference, tasks, workers, progress, "images", total, 0, lambda task, _: len(task.recipes)
+            render_reference,
+            tasks,
+            workers,
+            progress,
+            "images",
+            total,
+            0,
+            lambda task, _: len(task.recipes),
+            limit=time_limit(size_of(run), photo_timeout),
+            give_up=lambda _, loss: Rendered(failure=(loss.reason, loss.message)),
         ) as results:
             for task, made in results:
                 written += len(made.written)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
+from glint_label.engines import TIME_LIMIT, time_limit
 from glint_label.errors import UsageError
 from glint_label.images import MAX_SIDES, MIN_SIDE, SEEN
 from glint_label.settings import settings
@@ -31,7 +32,7 @@ def _check_landscape(size: tuple[int, int]) -> tuple[int, int]:
 class BuildConfig:
     """Everything `glint-label build` can be told.
 
-    `out`, `workers` and `device` do not change the output and are not part of its hash.
+    `out`, `workers`, `device` and `photo_timeout` do not change the output and are not part of its hash.
 
     Raises:
         UsageError: A name or number that does not exist or does not fit.
@@ -61,6 +62,12 @@ class BuildConfig:
     max_failures: Annotated[int, Field(ge=0)] | None = None
     workers: Annotated[int, Field(ge=0)] = 1
     device: str = "auto"
+    photo_timeout: Annotated[float, Field(gt=0)] = TIME_LIMIT
+
+    @property
+    def seconds_a_photo(self) -> float:
+        """Longest time that a photo may take in a worker."""
+        return time_limit(self.size, self.photo_timeout)
 
     @property
     def longest_side(self) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from glint_label.build.plan import Plan
 from glint_label.build.stage import Stage
 from glint_label.embed import DecodedPhoto, EmbeddedPhotos, embed_photos, read_embedded, write_embedded
-from glint_label.engines import run_tasks
+from glint_label.engines import Loss, run_tasks
 from glint_label.errors import InputError, StateError, TooManyFailuresError
 from glint_label.files import read_arrays, write_arrays, write_atomic
 from glint_label.manifest import (
@@ -81,7 +81,17 @@ class MeasurePhotos(Stage):
         decoded: dict[int, dict[str, DecodedPhoto]] = {}
         task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size, plan.config.longest_side)
         done = total - len(tasks)
-        with run_tasks(task, tasks, plan.config.workers, self._progress, "references", total, done) as results:
+        with run_tasks(
+            task,
+            tasks,
+            plan.config.workers,
+            self._progress,
+            "references",
+            total,
+            done,
+            limit=plan.config.seconds_a_photo,
+            give_up=_fail,
+        ) as results:
             for item, photo in results:
                 of_shard = decoded.setdefault(item.shard, {})
                 of_shard[item.name] = photo
@@ -197,7 +207,10 @@ class MeasureWatched(Stage):
             DecodePhotos(self._plan.embedder.preparation, size=self._plan.config.size),
             self._plan.config.workers,
         )
-        with run_tasks(task, tasks, workers, self._progress, "held out", len(tasks)) as results:
+        limit = self._plan.config.seconds_a_photo
+        with run_tasks(
+            task, tasks, workers, self._progress, "held out", len(tasks), limit=limit, give_up=_fail
+        ) as results:
             for item, photo in results:
                 if photo.failure is not None:
                     raise InputError(
@@ -225,6 +238,11 @@ class MeasureWatched(Stage):
             return read_embedded(self._file(shard))
         except StateError:
             return None
+
+
+def _fail(_: DecodeTask, loss: Loss) -> DecodedPhoto:
+    """Let a photo that no worker survives be one that cannot be used."""
+    return DecodedPhoto(failure=(loss.reason, loss.message))
 
 
 def read_measured(folder: Path, with_features: bool) -> tuple[EmbeddedPhotos, Features, list[Failure]]:

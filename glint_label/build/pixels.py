@@ -67,6 +67,8 @@ class FinishShards(Stage):
             total,
             0,
             lambda item, _: len(item[1].recipes),
+            limit=self._plan.config.seconds_a_photo,
+            give_up=lambda _, loss: Rendered(failure=(loss.reason, loss.message)),
         ) as results:
             for (number, task), made in results:
                 if made.failure is not None:

@@ -1,5 +1,10 @@
-"""Where work runs: a task, its items, worker processes, one progress bar."""
+"""Where work runs: a task, its items, workers on this machine or of a Ray cluster, one progress bar.
 
-from glint_label.engines.local import available_cores, run_tasks, workers_start
+A worker that dies or hangs costs the item it was at, which is tried once more alone; the others go on.
+"""
 
-__all__ = ["available_cores", "run_tasks", "workers_start"]
+from glint_label.engines.local import available_cores, workers_start
+from glint_label.engines.run import on_ray, run_tasks
+from glint_label.engines.schedule import TIME_LIMIT, Loss, time_limit
+
+__all__ = ["TIME_LIMIT", "Loss", "available_cores", "on_ray", "run_tasks", "time_limit", "workers_start"]

@@ -1,26 +1,25 @@
-"""Worker processes on this machine."""
+"""Worker processes on this machine, each on a pipe of its own: what happens to one is nothing to the others."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from itertools import islice
-from typing import Any, TypeVar
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from glint_label.engines.pool import Event
 from glint_label.errors import WorkerError
-from glint_label.progress import MakeProgress, Progress, no_progress
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-# The task of a worker process: sent once when it starts, not with every item.
-_task: Callable[[Any], Any]
+_LEAST_MEMORY = 4 << 30  # bytes that a worker may take even where the machine has less for each
 
 
 def available_cores() -> int:
@@ -47,81 +46,91 @@ def workers_start() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def run_tasks(
-    task: Callable[[Item], Result],
-    items: Iterable[Item],
-    workers: int,
-    progress: MakeProgress = no_progress,
-    what: str = "",
-    total: int = 0,
-    done: int = 0,
-    size: Callable[[Item, Result], int] = lambda _, __: 1,
-) -> Iterator[Iterator[tuple[Item, Result]]]:
-    """Run a task on every item, show how far it is, and give (item, result) as they finish.
-
-    Few results wait at a time, so memory does not grow with the number of items. Workers end with their parent, even
-    when it is killed, and when the block is left.
+class LocalPool:
+    """Worker processes of one task; see `Pool`.
 
     Args:
-        task: Picklable; its state travels to each worker once.
-        items: Picklable, small.
-        workers: Processes; 0 runs everything in this one.
-        progress: Makes the progress bar.
-        what: Its name.
-        total: What it counts up to.
-        done: Where it starts.
-        size: By how much an item and its result move it on.
+        task: Picklable; each worker has a copy.
+        workers: How many.
 
     Raises:
-        WorkerError: A worker died, most likely for want of memory, or none can be started here.
+        WorkerError: No process is granted.
     """
-    with closing(progress(what, total, done)) as bar, closing(_run(task, items, workers)) as results:
-        yield _count(results, bar, size)
+
+    def __init__(self, task: Callable[[Any], Any], workers: int) -> None:
+        self._task = task
+        self._count = workers
+        self._started = 0
+        self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
+        self._events: SimpleQueue[Event] = SimpleQueue()
+
+    def capacity(self) -> int:
+        """Count the workers that were asked for."""
+        return self._count
+
+    def start(self) -> int:
+        """Begin a process."""
+        context = multiprocessing.get_context("spawn")
+        number = self._started
+        self._started += 1
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._task, self._count), daemon=True)
+        try:
+            with _signals_held():
+                process.start()
+        except OSError as error:
+            raise WorkerError(
+                f"worker processes cannot be started here ({error.strerror or error}); use fewer --workers, or 0"
+            ) from error
+        theirs.close()  # or the end of the process would not be the end of the pipe
+        self._processes[number] = process, ours
+        threading.Thread(target=self._listen, args=(number, process, ours), daemon=True).start()
+        return number
+
+    def send(self, worker: int, item: Any) -> None:
+        """Put an item into the worker's pipe."""
+        with suppress(OSError):  # it has died, and that is reported
+            self._processes[worker][1].send(item)
+
+    def wait(self, seconds: float | None) -> list[Event]:
+        """Take what has been reported."""
+        events = []
+        try:
+            events.append(self._events.get(timeout=seconds))
+            while True:
+                events.append(self._events.get_nowait())
+        except Empty:
+            pass
+        return [event for event in events if event.worker in self._processes]
+
+    def kill(self, worker: int) -> None:
+        """End a process at once."""
+        process, _ = self._processes.pop(worker)
+        process.kill()
+        process.join()
+
+    def close(self) -> None:
+        """End all: what runs is done again next time, so nobody waits for it."""
+        for worker in list(self._processes):
+            self.kill(worker)
+
+    def _listen(self, number: int, process: SpawnProcess, pipe: Connection) -> None:
+        """Read a worker's pipe, so that it never waits while this process is busy; then say what it died of."""
+        with pipe:
+            try:
+                while True:
+                    kind, value = pipe.recv()
+                    self._events.put(Event(number, kind, value))
+            except (EOFError, OSError):
+                process.join()
+        self._events.put(Event(number, "died", _cause_of(process.exitcode)))
 
 
-def _count(
-    results: Iterable[tuple[Item, Result]], bar: Progress, size: Callable[[Item, Result], int]
-) -> Iterator[tuple[Item, Result]]:
-    for item, result in results:
-        yield item, result
-        bar.update(size(item, result))
-
-
-def _run(
-    task: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Generator[tuple[Item, Result], None, None]:
-    if workers == 0:
-        for item in items:
-            yield item, task(item)
-        return
-    source = iter(items)
-    strangers = set(multiprocessing.active_children())
-    with workers_start():
-        pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(task,)
-        )
-    running: dict[Future[Result], Item] = {}
-    try:
-        while True:
-            for item in islice(source, workers + 1 - len(running)):
-                with workers_start(), _signals_held():
-                    running[pool.submit(_run_task, item)] = item
-            if not running:
-                break
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield running.pop(future), future.result()
-        pool.shutdown()
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            "a worker process died, perhaps for want of memory; run the same command again, with fewer --workers"
-        ) from error
-    finally:
-        # Left early, by an error or Ctrl-C: what runs is done again next time, so nobody waits for it.
-        for worker in set(multiprocessing.active_children()) - strangers:
-            worker.kill()
-        pool.shutdown(cancel_futures=True)
+def _cause_of(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"ended by itself (exit code {exitcode})"
+    name = signal.Signals(-exitcode).name if -exitcode in list(signal.Signals) else f"signal {-exitcode}"
+    return f"was killed ({name})" + (", perhaps for want of memory" if -exitcode == signal.SIGKILL else "")
 
 
 @contextmanager
@@ -140,14 +149,41 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(task: Callable[[Any], Any]) -> None:
-    global _task  # noqa: PLW0603 (the one place where a spawned process can keep its task)
-    _task = task
+def prepare_worker(workers: int) -> None:
+    """Make this process a worker: one thread, and no more memory than its share of the machine.
+
+    Args:
+        workers: How many share this machine.
+    """
     # One thread a worker: the workers themselves fill the cores. What is loaded later reads the environment.
     os.environ["OMP_NUM_THREADS"] = "1"
     threadpool_limits(1)
+    _limit_memory(workers)
+
+
+def perform(task: Callable[[Any], Any], item: Any) -> tuple[str, Any]:
+    """Do an item: ("result", it) or ("raised", the exception), which carries its traceback as a note."""
+    try:
+        return "result", task(item)
+    except Exception as error:  # noqa: BLE001 (all of them are raised again, in the process that gave the item)
+        error.add_note("".join(traceback.format_exception(error)))
+        return "raised", error
+
+
+def _work(pipe: Connection, task: Callable[[Any], Any], workers: int) -> None:
+    """Be a worker until the parent closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_worker(workers)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with pipe, suppress(EOFError, OSError):
+        pipe.send(("ready", None))
+        while True:
+            outcome = perform(task, pipe.recv())
+            try:
+                content = ForkingPickler.dumps(outcome)
+            except (TypeError, AttributeError, ValueError) as error:
+                content = ForkingPickler.dumps(("raised", TypeError(f"cannot be sent: {outcome[1]!r} ({error})")))
+            pipe.send_bytes(content)
 
 
 def _end_with_parent() -> None:
@@ -157,5 +193,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_task(item: Any) -> Any:
-    return _task(item)
+def _limit_memory(workers: int) -> None:
+    """Let a photo that would fill the machine fail in its worker, before the system kills whatever it likes."""
+    try:
+        import resource
+
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, ValueError, OSError):
+        return
+    share = max(_LEAST_MEMORY, min(pages, _container_memory()) // max(1, workers))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (share if hard < 0 else min(share, hard), hard))
+
+
+def _container_memory() -> int:
+    """Read what this container may use, bytes; more than any machine has where it is not bounded."""
+    with suppress(OSError, ValueError):
+        return int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    return 1 << 60

@@ -59,7 +59,8 @@ FAILED_COLUMNS = {
     "reason": (
         "string",
         "",
-        "unreadable, empty, not_an_image, truncated, too_large, too_small, animated, unsupported, memory, changed",
+        "unreadable, empty, not_an_image, truncated, too_large, too_small, animated, unsupported, memory, changed, "
+        "crashed, timeout",
     ),
     "message": ("string", "", "what was found"),
 }

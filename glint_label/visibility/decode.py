@@ -53,13 +53,21 @@ class DecodePhotos:
         except ImageError as error:
             return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
         features = None
-        if task.seeds:
-            from glint_label.visibility.features import measure_features
+        try:
+            if task.seeds:
+                from glint_label.visibility.features import measure_features
 
-            features = measure_features(photo.pixels, self.conditions, task.seeds, every_level=self.every_level)
+                features = measure_features(photo.pixels, self.conditions, task.seeds, every_level=self.every_level)
+            prepared = self.preparation(photo.pixels)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "not enough memory" not in str(error):  # as torch says it
+                raise
+            return DecodedPhoto(
+                failure=("memory", "not enough memory to measure it; free some, or use fewer --workers")
+            )
         height, width = photo.pixels.shape[:2]
         return DecodedPhoto(
-            self.preparation(photo.pixels),
+            prepared,
             perceptual_hash(photo.pixels),
             photo.sha256,
             (*photo.file_size, width, height),

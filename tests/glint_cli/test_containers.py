@@ -51,18 +51,20 @@ def test_training_needs_no_short_temporary_folder(tmp_path, monkeypatch):
     assert "1 of 1 steps" in run("pretrain", "--synthetic", "--config", settings, "--out", tmp_path / "run").stdout
 
 
-@pytest.mark.parametrize("command", ["pretrain", "build"])
-def test_where_no_worker_can_start_one_line_says_what_to_do(tmp_path, refs, rated, command):
+def test_where_training_can_start_no_worker_one_line_says_what_to_do(tmp_path):
     settings = tmp_path / "small.yaml"
     settings.write_text(small_config(steps=1, workers=1).to_yaml())
-    arguments = {
-        "pretrain": ["--synthetic", "--config", settings, "--out", tmp_path / "run"],
-        "build": ["--refs", refs, "--source=custom", "--source-dir", rated, "--embedder=statistics", "--workers=1"],
-    }[command]
-    lines = contained(READ_ONLY, "-m", "glint_cli.main", command, *arguments, code=1).stderr.splitlines()
+    arguments = ["pretrain", "--synthetic", "--config", settings, "--out", tmp_path / "run"]
+    lines = contained(READ_ONLY, "-m", "glint_cli.main", *arguments, code=1).stderr.splitlines()
     assert "worker processes cannot be started here (Read-only file system)" in lines[-1]
     assert "use --workers 0" in lines[-1]
     assert not any("Traceback" in line for line in lines)
+
+
+def test_a_build_needs_no_shared_memory(tmp_path, refs, rated):
+    words = ["--refs", refs, "--source=custom", "--source-dir", rated, "--embedder=statistics", "--workers=1"]
+    said = contained(READ_ONLY, "-m", "glint_cli.main", "build", *words, "--transfer=top1", "--out", tmp_path / "out")
+    assert "70 rows for 7 photos" in said.stdout
 
 
 def test_doctor_tells_how_much_shared_memory_there_is():

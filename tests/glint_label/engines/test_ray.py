@@ -1,0 +1,163 @@
+"""The same job on a Ray cluster: the same bytes, whatever becomes of its workers and nodes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from glint_label.audit import audit
+from glint_label.build.config import BuildConfig
+from glint_label.build.pipeline import build
+from glint_label.engines import Loss, on_ray, run_tasks
+from glint_label.errors import UsageError, WorkerError
+from glint_label.render import render_build
+from glint_label.sources import load_source
+from tests.conftest import custom_build, file_bytes, save_photos
+from tests.glint_label.engines.jobs import Job, number_of_process, square
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """Two nodes of one core each on this machine."""
+    os.environ["RAY_worker_niceness"] = "0"
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    made.add_node(num_cpus=1)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def many(tmp_path, rated):
+    refs = save_photos(tmp_path / "refs", [f"{number:03d}.png" for number in range(24)])
+    return custom_build(refs, rated, tmp_path / "out", transfer="gp", images="png", workers=2)
+
+
+def test_a_job_crashes_hangs_or_works_as_in_processes_of_our_own(cluster):
+    jobs = [Job(number, {4: "crash", 9: "hang"}.get(number, "")) for number in range(20)]
+    with (
+        on_ray(cluster.address),
+        run_tasks(square, jobs, 2, limit=3, give_up=lambda _, loss: loss) as results,
+    ):
+        found = {job.number: result for job, result in results}
+    assert found.pop(4) == Loss("crashed", "the process that worked on it died, twice")
+    assert found.pop(9) == Loss("timeout", "took more than 3 seconds, twice")
+    assert found == {number: number**2 for number in range(20) if number not in (4, 9)}
+
+
+def test_a_build_is_the_same_byte_for_byte(cluster, many, tmp_path):
+    local = build(many)
+    with on_ray(cluster.address):
+        report = build(replace(many, out=tmp_path / "ray"))
+    assert report.counts == local.counts
+    assert file_bytes(tmp_path / "ray") == file_bytes(many.out)
+
+
+def test_render_and_audit_are_the_same(cluster, many, tmp_path):
+    config = replace(many, images="none", limit=5)
+    build(config)
+    build(replace(config, out=tmp_path / "ray"))
+    source = load_source("custom", config.source_dir, mos_range=(1, 5))
+    render_build(config.out, workers=2)
+    figures = audit(source, ["statistics"], ["gp"], workers=2)
+    with on_ray(cluster.address):
+        render_build(tmp_path / "ray", workers=2)
+        on_cluster = audit(source, ["statistics"], ["gp"], workers=2)
+    assert file_bytes(tmp_path / "ray") == file_bytes(config.out)
+    assert on_cluster.equals(figures)
+
+
+def test_a_killed_worker_is_replaced(cluster):
+    processes: list[int] = []
+    with on_ray(cluster.address), run_tasks(number_of_process, [Job(number) for number in range(60)], 2) as results:
+        for _, process in results:
+            processes.append(process)
+            if len(processes) in (5, 25):
+                os.kill(process, signal.SIGKILL)
+    assert len(processes) == 60
+    assert len(set(processes)) > 2
+
+
+def test_a_node_that_is_lost_in_the_middle_costs_nothing(cluster, many, tmp_path):
+    build(many)
+    third = cluster.add_node(num_cpus=1)
+    counted = []
+
+    class Watch:
+        def update(self, n: int) -> None:
+            counted.append(n)
+            if len(counted) == 30:
+                cluster.remove_node(third, allow_graceful=False)
+
+        def close(self) -> None:
+            pass
+
+    with on_ray(cluster.address):
+        build(replace(many, out=tmp_path / "ray"), progress=lambda what, total, done: Watch())
+    assert len(counted) > 30
+    assert file_bytes(tmp_path / "ray") == file_bytes(many.out)
+
+
+def test_a_cluster_that_was_there_before_is_left_as_it_is(cluster):
+    with on_ray(cluster.address), run_tasks(square, [Job(2)], 2) as results:
+        assert [result for _, result in results] == [4]
+    assert ray.is_initialized()
+    assert sum(node["Alive"] for node in ray.nodes()) >= 2
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(UsageError, match="needs Ray: pip install"),
+        on_ray(),
+        run_tasks(square, [Job(2)], 2) as results,
+    ):
+        list(results)
+
+
+def command(config: BuildConfig, *more: object) -> subprocess.CompletedProcess[str]:
+    words = ["--refs", config.refs, "--source=custom", "--source-dir", config.source_dir, "--limit=5"]
+    line = ["build", *words, "--mos-range", 1, 5, "--embedder=statistics", "--engine=ray", *more]
+    program = [sys.executable, "-m", "glint_cli.main", *map(str, line)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_cluster_is_started_and_ended_for_one_command(many, tmp_path):
+    config = replace(many, images="none", limit=5)
+    build(config)
+    said = command(config, "--workers=1", "--out", tmp_path / "ray")
+    assert said.returncode == 0, said.stderr
+    assert "for 5 photos" in said.stdout
+    assert file_bytes(tmp_path / "ray") == file_bytes(config.out)
+
+
+def test_an_address_where_nothing_is_is_one_line(many, tmp_path):
+    said = command(many, "--ray-address=127.0.0.1:1", "--out", tmp_path / "ray")
+    assert said.returncode == 1
+    assert "Error: Ray is not to be reached at --ray-address 127.0.0.1:1" in said.stderr.splitlines()[-1]
+    assert "Traceback" not in said.stderr
+
+
+def test_other_versions_on_a_node_are_refused(cluster, monkeypatch):
+    from glint_label.engines import ray as engine
+
+    here = engine.versions_here()
+    monkeypatch.setattr(engine, "versions_here", lambda: {**here, "numpy": "0.1"})
+    with (
+        pytest.raises(WorkerError, match=r"has other versions: numpy .* instead of 0.1; install the same"),
+        on_ray(cluster.address),
+        run_tasks(square, [Job(2)], 2) as results,
+    ):
+        list(results)
