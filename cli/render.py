@@ -1,12 +1,14 @@
 """`glint-label render`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import (
     FILE,
+    command_line,
     config_option,
     engine_options,
     folder_argument,
@@ -18,6 +20,9 @@ from glint_cli.progress import show_progress
 from glint_cli.text import count, size
 from glint_label.errors import InputError
 
+if TYPE_CHECKING:
+    from glint_label.manifest import Selection
+
 
 @click.command()
 @folder_argument
@@ -26,6 +31,7 @@ from glint_label.errors import InputError
 @engine_options
 @photo_timeout_option
 @strict_option
+@click.option("--check", is_flag=True, help="Write nothing; render a sample of the existing images again and compare.")
 @config_option
 def render(
     folder: Path,
@@ -39,6 +45,7 @@ def render(
     workers: int,
     photo_timeout: float,
     strict: bool,
+    check: bool,
 ) -> None:
     """Write the distorted images of the build in DIR, or of a part of it.
 
@@ -51,6 +58,9 @@ def render(
     from glint_label.render import render_build
 
     selection = Selection(types, levels, split, reference, min_mos, max_mos)
+    if check:
+        _check(folder, refs, selection, workers)
+        return
     made = render_build(
         folder,
         refs,
@@ -60,9 +70,27 @@ def render(
         photo_timeout=photo_timeout,
         progress=show_progress,
     )
-    click.echo(f"{count(made.written)} images written ({size(made.bytes)}), {count(made.present)} already there")
+    speed = f", {made.written / made.seconds:.0f} a second" if made.written else ""
+    click.echo(
+        f"{count(made.written)} images written ({size(made.bytes)}{speed}), {count(made.present)} already there"
+    )
     for name, message in made.failures:
         click.echo(f"not rendered: {name}: {message}", err=True)
     if made.failures:
         name, message = made.failures[0]
         raise InputError(f"{count(len(made.failures))} references could not be rendered, first {name}: {message}")
+
+
+def _check(folder: Path, refs: Path | None, selection: "Selection", workers: int) -> None:
+    from glint_label.rerender import rerender
+
+    found = rerender(folder, refs, selection, workers=workers, progress=show_progress)
+    for name, message in found.faults:
+        click.echo(f"not as its recipe says: {name}: {message}", err=True)
+    if found.faults:
+        name, message = found.faults[0]
+        raise InputError(
+            f"{count(len(found.faults))} of {count(found.compared)} images are not as their recipes say, "
+            f"first {name}: {message}; delete these files and run `{command_line('render', folder)}`"
+        )
+    click.echo(f"{count(found.compared)} of {count(found.present)} images rendered again: all the same")

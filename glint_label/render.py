@@ -1,6 +1,7 @@
 """Pixels from recipes: (reference, distortion, level, seed) -> a file."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -162,12 +163,14 @@ class RenderReport:
         written: Files made.
         present: Files that were there.
         bytes: Written.
+        seconds: Wall time.
         failures: (reference, message) of those that could not be used.
     """
 
     written: int
     present: int
     bytes: int
+    seconds: float
     failures: tuple[tuple[str, str], ...]
 
 
@@ -197,6 +200,7 @@ def render_build(
     Raises:
         GlintError: `out` is not a build, is damaged, or is being written by another process; the disk is full.
     """
+    started = time.monotonic()
     run = read_run(out)
     check_codecs(out, run, strict)
     root = root_of(run, refs)
@@ -231,7 +235,8 @@ def render_build(
                 total_bytes += sum(facts.bytes for facts in made.written.values())
                 if made.failure is not None:
                     failures.append((task.reference, made.failure[1]))
-    return RenderReport(written, present, total_bytes, tuple(sorted(failures)))
+    seconds = time.monotonic() - started
+    return RenderReport(written, present, total_bytes, seconds, tuple(sorted(failures)))
 
 
 def check_codecs(out: Path, run: Mapping[str, object], strict: bool) -> None:

@@ -31,7 +31,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
     """Two nodes of one core each on this machine."""
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (as Ray spells it)
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     made.add_node(num_cpus=1)
     yield made
