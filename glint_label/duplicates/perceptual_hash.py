@@ -36,7 +36,7 @@ def _lowest_frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 _VERTICAL, _HORIZONTAL = _lowest_frequencies()
-_MIRROR = np.packbits(_HORIZONTAL % 2 == 1)
+MIRROR = np.packbits(_HORIZONTAL % 2 == 1)  # the bits that a mirror turns
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -72,4 +72,4 @@ def mirrored(hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Args:
         hashes: (..., 16) uint8.
     """
-    return hashes ^ np.where(hashes.any(axis=-1, keepdims=True), _MIRROR, 0)
+    return hashes ^ np.where(hashes.any(axis=-1, keepdims=True), MIRROR, 0)
