@@ -34,16 +34,21 @@ class _Part:
     """Some of the bits of all hashes, sorted by them.
 
     Args:
-        bits: (n, bits) bool or 0 and 1.
+        hashes: (n, 16) uint8.
+        places: Of the bits.
         turns: A mirror turns them all.
     """
 
-    def __init__(self, bits: NDArray[np.uint8], turns: bool) -> None:
-        if turns:  # both views have one key: the one whose first bit is 0
-            bits = bits[:, 1:] ^ bits[:, :1]
+    def __init__(self, hashes: NDArray[np.uint8], places: NDArray[np.int64], turns: bool) -> None:
         self._turns = turns
-        self.width = bits.shape[1]
-        self._keys = bits.astype(np.uint32) @ (np.uint32(1) << np.arange(self.width, dtype=np.uint32))
+        self.width = len(places) - turns
+        self._keys = np.empty(len(hashes), dtype=np.uint32)
+        for start in range(0, len(hashes), _CANDIDATES):
+            bits = np.unpackbits(hashes[start : start + _CANDIDATES], axis=1)[:, places]
+            if turns:  # both views have one key: the one whose first bit is 0
+                bits = bits[:, 1:] ^ bits[:, :1]
+            values = np.uint32(1) << np.arange(self.width, dtype=np.uint32)
+            self._keys[start : start + _CANDIDATES] = bits.astype(np.uint32) @ values
         self.order = np.argsort(self._keys, kind="stable")
         self._keys = self._keys[self.order]
         counts = np.bincount(self._keys, minlength=1 << self.width)
@@ -111,9 +116,7 @@ def near_hashes(hashes: NDArray[np.uint8], rows: Rows, sets: DisjointSets) -> It
     """
     turning = np.unpackbits(MIRROR).astype(bool)
     places = [np.flatnonzero(turning == turns)[part::_PARTS] for turns in (False, True) for part in range(_PARTS)]
-    bits = np.unpackbits(hashes, axis=1)
-    parts = [_Part(bits[:, chosen], turns=bool(turning[chosen[0]])) for chosen in places]
-    del bits
+    parts = [_Part(hashes, chosen, turns=bool(turning[chosen[0]])) for chosen in places]
     for part, reach in zip(parts, _reaches(parts), strict=True):
         words = np.ascontiguousarray(hashes[part.order]).view(np.uint64)
         sorted_rows = rows[part.order]
