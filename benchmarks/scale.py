@@ -16,6 +16,7 @@ processes of a part hold together, pages that they share counted once.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def measured(*arguments: object) -> dict:
     The last line of its output is JSON.
     """
     with tempfile.TemporaryFile("w+") as output:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), cpu_seconds()
         process = subprocess.Popen([str(part) for part in arguments], stdout=output)
         peak = 0
         while process.poll() is None:
@@ -52,10 +53,20 @@ def measured(*arguments: object) -> dict:
             time.sleep(0.2)
         if process.returncode:
             raise SystemExit(f"{arguments}: exit code {process.returncode}")
-        seconds = time.perf_counter() - started
+        figures = {
+            "seconds": round(time.perf_counter() - started, 1),
+            "cpu_seconds": round(cpu_seconds() - used, 1),
+            "peak_mb": round(peak / 1024),
+        }
         output.seek(0)
         printed = json.loads(output.read().splitlines()[-1])
-    return {"process_seconds": round(seconds, 1), "peak_mb": round(peak / 1024), **printed}
+    return {**printed, **figures}
+
+
+def cpu_seconds() -> float:
+    """Seconds of processors that this process's children, and theirs, have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def child(part: str, *arguments: object) -> dict:
@@ -106,25 +117,24 @@ def child_duplicates(folder: str, kind: str) -> None:
         hashes, originals, copies = (arrays[name] for name in ("hashes", "originals", "copies"))
     keys = index.DuplicateKeys(vectors, hashes)
 
-    def group() -> tuple[np.ndarray, float, float]:
-        started, used = time.perf_counter(), time.process_time()
+    def group() -> tuple[np.ndarray, float]:
+        used = time.process_time()
         leaders = index.find_near_duplicates(keys, threshold, available_cores())
-        return leaders, time.perf_counter() - started, time.process_time() - used
+        return leaders, time.process_time() - used
 
-    leaders, seconds, cpu = group()
+    leaders, cpu = group()
     differing = distances(hashes[originals], hashes[copies])
     similar = np.einsum("ij,ij->i", vectors[originals], vectors[copies]) > threshold
     plain = ~hashes[originals].any(axis=1)
     same = np.where(plain, similar, (differing <= SAME_PICTURE) | (similar & (differing <= PERHAPS_SAME_PICTURE)))
     figures = {
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu, 1),
+        "search_cpu_seconds": round(cpu, 1),
         "planted": int(same.sum()),
         "recall": float(np.mean((leaders[originals] == leaders[copies])[same])),
     }
     if len(hashes) <= EXHAUSTIVE:
         index._EXHAUSTIVE = len(hashes)
-        every, _, every_cpu = group()
+        every, every_cpu = group()
         figures |= {
             "same_groups_as_every_pair": bool((every == leaders).all()),
             "every_pair_cpu_seconds": round(every_cpu, 1),
@@ -134,13 +144,10 @@ def child_duplicates(folder: str, kind: str) -> None:
 
 def child_build(refs: str, source: str, out: str) -> None:
     """Build from photos, on all cores."""
-    import resource
-
     from glint_label.build.config import BuildConfig
     from glint_label.build.pipeline import build
     from glint_label.engines import available_cores
 
-    started = time.perf_counter()
     report = build(
         BuildConfig(
             refs=Path(refs),
@@ -152,10 +159,7 @@ def child_build(refs: str, source: str, out: str) -> None:
             workers=available_cores(),
         )
     )
-    seconds = time.perf_counter() - started
-    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    cpu = sum(use.ru_utime + use.ru_stime for use in uses)
-    print(json.dumps({"rows": report.counts["rows"], "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)}))
+    print(json.dumps({"rows": report.counts["rows"]}))
 
 
 # -- parts
@@ -188,18 +192,21 @@ def part_labels(work: Path, most: int) -> dict:
         subprocess.run([sys.executable, script, "--child", "given", work, str(count), "cell-mean"], check=True)
         found = measured(sys.executable, script, "--child", "labels", work, count, "cell-mean")
         remove(work / f"out{count}-cell-mean")
-        found = {"references": count, "rows": found["rows"], "seconds": found["seconds"], "peak_mb": found["peak_mb"]}
-        figures[str(count)] = {**found, "rows_per_second": round(found["rows"] / found["seconds"])}
+        figures[str(count)] = {
+            "references": count,
+            **{name: found[name] for name in ("rows", "seconds", "cpu_seconds", "peak_mb")},
+            "rows_per_second": round(found["rows"] / found["seconds"]),
+            "rows_per_cpu_second": round(found["rows"] / found["cpu_seconds"]),
+        }
     if len(figures) > 1:
         first, *_, last = figures.values()
         more = last["references"] - first["references"]
+        million = {
+            name: last[name] + (last[name] - first[name]) / more * (MILLION - last["references"])
+            for name in ("seconds", "cpu_seconds", "peak_mb")
+        }
         figures["a million, extrapolated"] = {
-            "seconds": round(
-                last["seconds"] + (last["seconds"] - first["seconds"]) / more * (MILLION - last["references"])
-            ),
-            "peak_mb": round(
-                last["peak_mb"] + (last["peak_mb"] - first["peak_mb"]) / more * (MILLION - last["references"])
-            ),
+            **{name: round(value) for name, value in million.items()},
             "seconds_at_most": 600,
             "peak_mb_at_most": 1000,
         }

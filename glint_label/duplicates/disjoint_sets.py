@@ -6,6 +6,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Rows = NDArray[np.int64]
+_FAR = 4  # steps to a leader from which all are led there directly
 
 
 class DisjointSets:
@@ -22,17 +23,23 @@ class DisjointSets:
 
     def leaders(self, rows: Rows | slice = slice(None)) -> Rows:
         """Look up the leaders of some things, or of all."""
-        leaders = self._above[rows]
-        while not np.array_equal(higher := self._above[leaders], leaders):
-            leaders = higher
-        return leaders
+        return self._climb(rows)[0]
+
+    def _climb(self, rows: Rows | slice) -> tuple[Rows, int]:
+        """Look up leaders, and count the steps that the farthest took."""
+        above, steps = self._above, 1
+        leaders = above[rows]
+        while not np.array_equal(higher := above[leaders], leaders):
+            leaders, steps = higher, steps + 1
+        return leaders, steps
 
     def join(self, ones: Rows, others: Rows) -> None:
         """Join the sets of pairs of things, given as two arrays of the same length."""
         if not len(ones):
             return
-        mine, theirs = self.leaders(ones), self.leaders(others)
-        self._above[ones], self._above[others] = mine, theirs  # the next look-up takes a step
+        (mine, far), (theirs, farther) = self._climb(ones), self._climb(others)
+        if max(far, farther) > _FAR:
+            self._above = self.leaders()
         apart = mine != theirs
         if not apart.any():
             return

@@ -20,9 +20,11 @@ _PARTS = 3  # of the bits that a mirror turns, and of the others: about 21 bits 
 _CANDIDATES = 1 << 18  # pairs looked at together: 20 MB
 _CROWD = 1 << 16  # pairs of two keys from which they are compared as blocks, those that are joined already left out
 _BLOCK = 1024  # hashes a side of such a block
+_MANY = 2  # pairs a hash, of one difference of keys, from which what is joined already is left out here too
 _SAMPLE = 20_000  # hashes that the number of candidates is estimated from
 
-# Estimated cost of a look-up and of a candidate, in the same unit.
+# Estimated cost of a search for one difference of keys, of a look-up in it and of a candidate, in the same unit.
+_SEARCH = 30_000
 _LOOK_UP = 1
 _COMPARE = 6
 
@@ -73,7 +75,7 @@ class _Part:
         masks = [mask for mask, _ in zip(self.masks(differing), range(2 * self.width), strict=False)]
         found = [(self._starts[(some ^ mask) + 1] - self._starts[some ^ mask]).sum(dtype=np.int64) for mask in masks]
         candidates = float(np.mean(found)) / len(some)
-        return number * len(self._keys) / 2 * (_LOOK_UP + _COMPARE * candidates)
+        return number * (_SEARCH + len(self._keys) / 2 * (_LOOK_UP + _COMPARE * candidates))
 
     def matches(self, mask: int) -> tuple[Rows, Rows, Rows]:
         """Find the sorted hashes whose key differs from others' by a mask: their places, and the range of the others.
@@ -114,6 +116,8 @@ def near_hashes(hashes: NDArray[np.uint8], rows: Rows, sets: DisjointSets) -> It
     Yields:
         Blocks of pairs of `rows`; a pair may come more than once.
     """
+    if len(rows) < 2:
+        return
     turning = np.unpackbits(MIRROR).astype(bool)
     places = [np.flatnonzero(turning == turns)[part::_PARTS] for turns in (False, True) for part in range(_PARTS)]
     parts = [_Part(hashes, chosen, turns=bool(turning[chosen[0]])) for chosen in places]
@@ -156,6 +160,8 @@ def _search(part: _Part, mask: int, words: NDArray[np.uint64], rows: Rows, sets:
         yield from _compare_crowds(mine, theirs, words, rows, sets)
         for start, end in (mine, theirs):
             counts[(places >= start) & (places < end)] = 0
+    if counts.sum() > _MANY * len(rows):
+        counts[_are_one_picture(places, starts, ends, sets.leaders(rows))] = 0
     counts_until = np.cumsum(counts)
     first = 0
     while first < len(counts):
@@ -169,6 +175,13 @@ def _search(part: _Part, mask: int, words: NDArray[np.uint64], rows: Rows, sets:
         if len(near):
             yield ones[near], others[near]
         first = last
+
+
+def _are_one_picture(places: Rows, starts: Rows, ends: Rows, leaders: Rows) -> NDArray[np.bool_]:
+    """Tell which hashes are joined already with all in their range."""
+    changes = np.concatenate([[0], np.cumsum(leaders[1:] != leaders[:-1])])
+    joined: NDArray[np.bool_] = (changes[ends - 1] == changes[starts]) & (leaders[starts] == leaders[places])
+    return joined
 
 
 def _compare_crowds(

@@ -45,6 +45,8 @@ def join_near_vectors(
         sets: Of all n photos.
         threads: That compare.
     """
+    if len(rows) < 2:
+        return
     short = _shorten(vectors, rows)
     long_enough = np.einsum("ij,ij->i", short, short) > threshold**2 - _SLACK  # their lengths are those of the vectors
     rows, short = rows[long_enough], short[long_enough]
@@ -154,8 +156,10 @@ class _Cells:
                     leaders = sets.leaders(rows[np.concatenate([mine, theirs])])
                     if (leaders == leaders[0]).all():
                         continue
-                alike = self._vectors[mine] @ self._vectors[theirs].T
-                found = np.flatnonzero(alike > threshold - _SLACK)
+                alike = self._vectors[mine] @ self._vectors[theirs].T > threshold - _SLACK
+                if np.count_nonzero(alike) > len(mine) + len(theirs):
+                    alike &= np.not_equal.outer(sets.leaders(rows[mine]), sets.leaders(rows[theirs]))
+                found = np.flatnonzero(alike)
                 if len(found):
                     row, column = np.divmod(found, len(theirs))
                     yield mine[row], theirs[column]

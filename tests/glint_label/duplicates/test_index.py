@@ -204,6 +204,19 @@ def copies(count, structured, noise):
 PEAK = 40
 
 
+@pytest.mark.parametrize("structured", [False, True], ids=["plain", "structured"])
+def test_a_crowd_of_one_picture_and_its_neighbours_is_grouped_as_by_an_exhaustive_search(monkeypatch, structured):
+    crowd, strangers = copies(1500, structured, 0.02), copies(300, structured, 0.9)
+    pictures = DuplicateKeys(
+        np.concatenate([crowd.vectors, strangers.vectors]), np.concatenate([crowd.hashes, strangers.hashes])
+    )
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._CROWD", 64)
+    every = find_near_duplicates(pictures, 0.98)
+    monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", 0)
+    np.testing.assert_array_equal(find_near_duplicates(pictures, 0.98), every)
+    assert 1 < len(np.unique(every)) < len(every)
+
+
 @pytest.mark.parametrize(
     ("count", "structured", "noise"),
     [(2000, False, 0.001), (2000, True, 0.001), (20_000, False, 0), (20_000, True, 0)],
