@@ -279,6 +279,7 @@ def _plan(folder: Path, references: int, transfer: str):
     from glint_label.engines import available_cores
     from glint_label.listing import Listing
     from glint_label.manifest import cut_shards
+    from glint_label.names import Below
     from glint_label.sources import load_source
 
     config = BuildConfig(
@@ -295,7 +296,7 @@ def _plan(folder: Path, references: int, transfer: str):
     names = [f"{index // 1000:03d}/{index:06d}.png" for index in range(references)]
     embedder = make_embedder("statistics", [])
     settings = settings_of(config, names, source, embedder.describe(), embedder.near_duplicate)
-    shards = cut_shards(names, [folder / name for name in names])
+    shards = cut_shards(names, Below(folder, names))
     listing = Listing(names, {}, {})
     return Plan(config, source, conditions, left_out, folder, listing, names, shards, embedder, settings)
 

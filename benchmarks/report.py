@@ -125,7 +125,7 @@ def timed(*arguments: object) -> dict:
     process = subprocess.Popen([str(part) for part in arguments], stdout=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_memory_kb, _family(process.pid))))
+        peak = max(peak, sum(map(memory_kb, family(process.pid))))
         time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{arguments}: exit code {process.returncode}")
@@ -134,7 +134,7 @@ def timed(*arguments: object) -> dict:
     return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "peak_mb": round(peak / 1024)}
 
 
-def _memory_kb(pid: int) -> int:
+def memory_kb(pid: int) -> int:
     """Tell what a process holds; pages that several share count in parts, so that the sum is right."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -143,12 +143,13 @@ def _memory_kb(pid: int) -> int:
         return 0
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """List a process and those that it has started."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         children = []
-    return [pid, *(one for child in children for one in _family(int(child)))]
+    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 def open_seconds(file: Path) -> tuple[float, float] | None:

@@ -7,10 +7,11 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -113,6 +114,52 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
             return tuple(arrays[name] for name in names)
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
+
+
+class SpooledRows:
+    """Rows of numbers that go to the disk as they come and are then read like an array."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._shape = (0, 0)
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add (n, d) rows."""
+        try:
+            self._file.write(rows.astype(np.float32, copy=False).tobytes())
+        except OSError as error:
+            raise _no_room(error) from error
+        self._shape = (self._shape[0] + len(rows), rows.shape[1])
+
+    def rows(self) -> NDArray[np.float32]:
+        """Give all rows, (n, d); they are read from the disk where they are looked at."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _no_room(error) from error
+        return np.memmap(self._file, dtype=np.float32, mode="r", shape=self._shape)
+
+
+@contextmanager
+def spooled_rows() -> Iterator[SpooledRows]:
+    """Make room for rows in a file without a name: it goes when the block is left or the program dies.
+
+    Raises:
+        OutputError: The temporary folder is full or cannot be written.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (the block below closes it; only opening can lack room)
+    except OSError as error:
+        raise _no_room(error) from error
+    with file:
+        yield SpooledRows(file)
+
+
+def _no_room(error: OSError) -> OutputError:
+    return OutputError(
+        f"{tempfile.gettempdir()}: vectors cannot wait here while near-duplicates are searched ({error.strerror}); "
+        "free some space, or set TMPDIR to a folder that has some, then run the same command again"
+    )
 
 
 def make_folder(path: Path, option: str = "--out") -> None:

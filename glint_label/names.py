@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
+from typing import overload
 
 from glint_label.errors import InputError
 
@@ -33,6 +34,31 @@ def from_text(text: str) -> str:
     if as_text(path) != text:
         raise InputError(f"{as_text(text)}: no name of a file as it stands in a table; a backslash there is \\x5c")
     return path
+
+
+class Below(Sequence[Path]):
+    """Files below a folder, each made of its name when it is asked for: a million paths would take half a gigabyte.
+
+    Args:
+        root: The folder.
+        names: As `as_text` writes them.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self._root = root
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> Path: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Below": ...
+    def __getitem__(self, place: int | slice) -> "Path | Below":
+        if isinstance(place, slice):
+            return Below(self._root, self._names[place])
+        return self._root / from_text(self._names[place])
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from glint_label.build.plan import Plan
 from glint_label.errors import ImageError
 from glint_label.images import Photo, encode_image, read_photo
+from glint_label.names import Below
 
 _SAMPLE = 8
 # Bytes of a row of metadata.csv without the reference's name, which it holds once, and the anchor's.
@@ -31,8 +32,7 @@ def estimate(plan: Plan) -> dict[str, Any]:
     """
     config = plan.config
     references = len(plan.names)
-    files = [path for shard in plan.shards for path in shard.paths]
-    picked = files[:: max(1, references // _SAMPLE)][:_SAMPLE]
+    picked = list(Below(plan.refs, plan.names[:: max(1, references // _SAMPLE)][:_SAMPLE]))
     photos: list[Photo] = []
     prepared, paths = [], []
     with _as_a_worker(config.workers):

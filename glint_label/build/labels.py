@@ -1,7 +1,7 @@
 """The labels of a build: vectors and features in, rows out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,17 @@ from glint_label.manifest import (
     METADATA_COLUMNS,
     REFERENCES_COLUMNS,
     ShardCounts,
+    draw_seeds,
     format_csv,
     format_list,
+    format_many,
     format_numbers,
     pixel_name,
+    quote,
     read_record,
-    recipe_seeds,
     record_time,
     reference_id,
+    seed_places,
     shard_folder,
 )
 from glint_label.manifest.shards import LABELLED, MEASURED
@@ -160,30 +163,43 @@ class LabelTask:
         kept = [bool(best >= lowest) and not out for best, out in zip(similarities[:, 0], group.excluded, strict=True)]
         references = self._reference_rows(measured, group, nearest, similarities, labels, kept)
         write_atomic(folder / "references.csv", format_csv(REFERENCES_COLUMNS, references))
-        rows = []
-        for index, name in enumerate(measured.names):
-            if kept[index]:
-                anchor = self.anchors[nearest[index, 0]]
-                rows += self._rows(name, labels, index, anchor, similarities[index, 0], group.splits[index])
-        write_atomic(folder / "metadata.csv", format_csv(METADATA_COLUMNS, rows))
+        write_atomic(folder / "metadata.csv", self._metadata(measured, group, nearest, similarities, labels, kept))
         excluded = sum(group.excluded)
         abstained = kept.count(False) - excluded
-        return ShardCounts(len(measured.names), abstained, excluded, group.failed, len(rows))
+        return ShardCounts(len(measured.names), abstained, excluded, group.failed, sum(kept) * len(self.conditions))
 
-    def _rows(
-        self, name: str, labels: Labels, index: int, anchor: str, similarity: np.float32, split: str
-    ) -> list[tuple[object, ...]]:
-        identity = reference_id(name)
-        seeds = recipe_seeds(name, self.seed, self.conditions)
-        mos = [f"{score:.4f}" for score in np.clip(labels.mos[index], *self.mos_range).tolist()]
-        error = [f"{deviation:.4f}" for deviation in labels.mos_error[index].tolist()]
-        (alike,) = format_numbers([float(similarity)])
-        rows: list[tuple[object, ...]] = []
-        for (distortion, level), seed, score, deviation in zip(self.conditions, seeds, mos, error, strict=True):
-            file_name = pixel_name(identity, distortion, level, self.suffix)
-            recipe = (NUMBERS[distortion], distortion, level, seed)
-            rows.append((file_name, name, identity, *recipe, score, deviation, anchor, alike, split))
-        return rows
+    def _metadata(
+        self,
+        measured: EmbeddedPhotos,
+        group: GroupedShard,
+        nearest: NDArray[np.int64],
+        similarities: NDArray[np.float32],
+        labels: Labels,
+        kept: Sequence[bool],
+    ) -> Iterator[str]:
+        """Write the lines of each reference: all but seeds and labels are the same for all, or for its own."""
+        yield format_csv(METADATA_COLUMNS, [])
+        rows, count = np.flatnonzero(kept).tolist(), len(self.conditions)
+        mos = format_many(np.clip(labels.mos[rows], *self.mos_range).ravel())
+        error = format_many(labels.mos_error[rows].ravel())
+        alike = format_numbers(similarities[rows, 0].tolist())
+        places = seed_places(self.conditions)
+        endings = [pixel_name("", *condition, self.suffix) for condition in self.conditions]
+        recipes = [f"{NUMBERS[name]},{quote(name)},{level}" for name, level in self.conditions]
+        for number, row in enumerate(rows):
+            name = measured.names[row]
+            identity, span = reference_id(name), slice(number * count, (number + 1) * count)
+            seeds = draw_seeds(name, self.seed)[places].tolist()
+            which = f"{quote(name)},{identity}"
+            rest = f"{quote(self.anchors[nearest[row, 0]])},{alike[number]},{group.splits[row]}\n"
+            yield "".join(
+                [
+                    f"{identity}{ending},{which},{recipe},{seed},{score},{deviation},{rest}"
+                    for ending, recipe, seed, score, deviation in zip(
+                        endings, recipes, seeds, mos[span], error[span], strict=True
+                    )
+                ]
+            )
 
     def _reference_rows(
         self,

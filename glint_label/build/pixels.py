@@ -1,6 +1,7 @@
 """The last stage of a shard: its pixels, where they are asked for, and the record that says it is done."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from glint_label.build.labels import LabelShards
@@ -20,6 +21,8 @@ from glint_label.manifest import (
 from glint_label.manifest.tables import read_metadata
 from glint_label.progress import MakeProgress
 from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
+
+_TOGETHER = 4  # records written at once
 
 
 class FinishShards(Stage):
@@ -51,8 +54,11 @@ class FinishShards(Stage):
             tasks = [(number, task) for number in missing for task in self._tasks(number)]
         for number, _ in tasks:
             waiting[number] += 1
-        for number in [number for number, left in waiting.items() if not left]:
-            self._finish(number, {})
+        with ThreadPoolExecutor(_TOGETHER) as pool:  # they wait for the disk
+            for _ in pool.map(
+                lambda number: self._finish(number, {}), [key for key, left in waiting.items() if not left]
+            ):
+                pass
         if not tasks:
             return
         pixels: dict[int, dict[str, FileFacts]] = {number: {} for number in missing}

@@ -1,6 +1,7 @@
 """A build that has been checked and not begun."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from glint_label.embed import Embedder, make_embedder
 from glint_label.errors import SourceError, UsageError
 from glint_label.listing import Listing, find_images
 from glint_label.manifest import Shard, cut_shards, digest_of
-from glint_label.names import from_text
+from glint_label.names import Below
 from glint_label.sources import (
     Condition,
     Source,
@@ -111,11 +112,11 @@ def make_plan(config: BuildConfig) -> Plan:
             raise UsageError(f"--out {config.out} lies inside --refs {place}: its images would be taken for photos")
     refs, listing = find_images(places)
     names = listing.names[: config.limit]
-    paths = [refs / from_text(name) for name in names]
+    paths = Below(refs, names)
     anchors = list(source.anchors.values()) if packaged is None else []
     embedder = make_embedder(
         config.embedder or (DEFAULT_EMBEDDER if packaged is None else EMBEDDER),
-        [*paths, *anchors, *(one.path for one in watched)],
+        chain(paths, anchors, (one.path for one in watched)),
         clip_model=config.clip_model,
         clip_weights=config.clip_weights,
         resnet_weights=config.resnet_weights,

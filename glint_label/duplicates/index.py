@@ -1,24 +1,26 @@
-"""Nearest anchors, and photos that are the same picture: exact search with FAISS.
+"""Photos that are the same picture: as each other, or as known ones.
 
 All vectors here are of unit length, so the inner product is the cosine of the embedder's space.
 """
 
 from dataclasses import dataclass
-from hashlib import sha256
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
+from glint_label.duplicates.disjoint_sets import DisjointSets
+from glint_label.duplicates.near_hashes import near_hashes
+from glint_label.duplicates.near_vectors import join_near_vectors
 from glint_label.duplicates.perceptual_hash import PERHAPS_SAME_PICTURE, SAME_PICTURE, distances, mirrored
 from glint_label.embed import HASH_BYTES
 
 # Photos compared at once with as many others. Even if all of them are one picture, their pairs take 30 MB. One thread
 # does it: with so little to do at a time, several would wait for each other, for minutes on a machine that is busy.
 _BLOCK = 512
+_EXHAUSTIVE = 4096  # distinct photos up to which every pair is compared: a second, less than to prepare a search
+_CHUNK = 4096  # vectors read together
 
 
 @dataclass(frozen=True)
@@ -89,58 +91,96 @@ def _pairs(same: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64
     return np.divmod(np.flatnonzero(same), same.shape[1])
 
 
-def find_near_duplicates(pictures: DuplicateKeys, threshold: float) -> NDArray[np.int64]:
+def find_near_duplicates(pictures: DuplicateKeys, threshold: float, threads: int = 1) -> NDArray[np.int64]:
     """Group photos that are the same picture.
 
-    Every pair of distinct photos is compared: n^2 / 2 inner products and n^2 hashes, as they are and mirrored.
+    Up to _EXHAUSTIVE distinct photos are compared each with each. Of more, only those are that may be the same: the
+    groups are the same ones, nothing is approximate. Hashes are searched by multi-index hashing (near_hashes.py),
+    vectors in cells that the triangle inequality closes to each other (near_vectors.py). How many pairs are left
+    depends on the photos. At worst, where vectors fill all directions evenly and the threshold is low, or where most
+    hashes share most of their parts, it is all of them, at a nanosecond or a few for each.
+
     Pairs that are found join their groups at once and are forgotten, so that a picture may have any number of copies.
 
     Args:
-        pictures: The photos.
-        threshold: Similarity above which two vectors are of the same picture.
+        pictures: The photos; their vectors may lie on the disk (numpy.memmap), and are read in pieces.
+        threshold: Similarity above which two vectors are of the same picture; above 0.
+        threads: That compare vectors.
 
     Returns:
         (n,) index of the first photo of each photo's group: its own where it has no earlier duplicate. Groups are
         the connected components of the pairs.
     """
-    leader = _first_identical(pictures, threshold)
-    distinct = np.flatnonzero(leader == np.arange(len(leader)))
-    blocks: list[tuple[NDArray[np.int64], PictureIndex]] = []
+    sets = DisjointSets(len(pictures.vectors))
     with threadpool_limits(1):
-        for start in range(0, len(distinct), _BLOCK):
-            rows = distinct[start : start + _BLOCK]
-            asked = pictures.take(rows)
-            blocks.append((rows, PictureIndex(asked, threshold)))  # it is compared with itself and those before it
-            for earlier, index in blocks:
-                leader = _join(leader, rows, earlier, index.find(asked))
-    return leader
+        distinct = _join_identical(pictures, threshold, sets)
+        if len(distinct) <= _EXHAUSTIVE:
+            _compare_all(pictures.take(distinct), distinct, threshold, sets)
+        else:
+            _search(pictures, distinct, threshold, sets, threads)
+    return sets.leaders()
 
 
-def _first_identical(pictures: DuplicateKeys, threshold: float) -> NDArray[np.int64]:
-    """Find, for each photo, the first with the very same keys; photos that are like nothing stay alone."""
-    same = np.arange(len(pictures.vectors))
-    lengths = np.einsum("ij,ij->i", pictures.vectors, pictures.vectors)
-    first: dict[bytes, int] = {}
-    for row in np.flatnonzero(pictures.structured | (lengths > threshold)).tolist():
-        keys = pictures.vectors[row].tobytes() + pictures.hashes[row].tobytes()
-        same[row] = first.setdefault(sha256(keys).digest(), row)
-    return same
+def _join_identical(pictures: DuplicateKeys, threshold: float, sets: DisjointSets) -> NDArray[np.int64]:
+    """Join photos with the very same keys, and give the first of each; those that are like nothing stay alone."""
+    count, columns = pictures.vectors.shape
+    odd = 2 * np.random.default_rng(0).integers(0, 2**63, columns + HASH_BYTES // 4, dtype=np.uint64) + np.uint64(1)
+    digests = np.empty(count, dtype=np.uint64)
+    comparable = pictures.structured
+    for start in range(0, count, _CHUNK):
+        span = slice(start, start + _CHUNK)
+        chunk = np.ascontiguousarray(pictures.vectors[span], dtype=np.float32)
+        keys = np.concatenate([chunk.view(np.uint32), np.ascontiguousarray(pictures.hashes[span]).view(np.uint32)], 1)
+        digests[span] = (keys * odd).sum(axis=1)
+        comparable[span] |= np.einsum("ij,ij->i", chunk, chunk) > threshold
+    rows = np.flatnonzero(comparable)
+    _, first, index = np.unique(digests[rows], return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[index] != np.arange(len(rows)))
+    for start in range(0, len(copies), _CHUNK):
+        mine = copies[start : start + _CHUNK]
+        ones, others = rows[mine], rows[first[index[mine]]]
+        same = (pictures.vectors[ones] == pictures.vectors[others]).all(axis=1)  # the digest alone could be chance
+        same &= (pictures.hashes[ones] == pictures.hashes[others]).all(axis=1)
+        sets.join(ones[same], others[same])
+    distinct: NDArray[np.int64] = rows[sets.leaders(rows) == rows]
+    return distinct
 
 
-def _join(
-    leader: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64], same: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Join the groups of photos that are the same picture; `rows` and `columns` say which photos `same` is about."""
-    ours, theirs = _pairs(same)
-    if not len(ours):
-        return leader
-    groups, index = np.unique(leader[np.concatenate([rows, columns])], return_inverse=True)
-    edges = (np.ones(len(ours), dtype=bool), (index[ours], index[len(rows) + theirs]))
-    _, joined = connected_components(coo_array(edges, shape=(len(groups), len(groups))), directed=False)
-    _, first = np.unique(joined, return_index=True)
-    renamed = np.arange(len(leader))
-    renamed[groups] = groups[first[joined]]  # in order of their leaders, so the first stays the leader
-    return renamed[leader]
+def _compare_all(pictures: DuplicateKeys, rows: NDArray[np.int64], threshold: float, sets: DisjointSets) -> None:
+    """Compare each photo with each; `rows` are their numbers in `sets`."""
+    blocks: list[tuple[NDArray[np.int64], PictureIndex]] = []
+    for start in range(0, len(rows), _BLOCK):
+        asked = pictures.take(slice(start, start + _BLOCK))
+        mine = rows[start : start + _BLOCK]
+        blocks.append((mine, PictureIndex(asked, threshold)))  # it is compared with itself and those before it
+        for theirs, index in blocks:
+            ones, others = _pairs(index.find(asked))
+            sets.join(mine[ones], theirs[others])
+
+
+def _search(
+    pictures: DuplicateKeys, distinct: NDArray[np.int64], threshold: float, sets: DisjointSets, threads: int
+) -> None:
+    """Compare photos that may be the same; `distinct` are the first of each with the very same keys."""
+    hashes = pictures.hashes
+    has_hash = pictures.structured[distinct]
+    plain, structured = distinct[~has_hash], distinct[has_hash]
+    _, first, index = np.unique(
+        np.ascontiguousarray(hashes[structured]).view(np.uint64), axis=0, return_index=True, return_inverse=True
+    )
+    sets.join(structured, structured[first[index.ravel()]])
+    first = structured[np.sort(first)]
+    for ones, others in near_hashes(hashes[first], first, sets):
+        sets.join(ones, others)
+
+    def uncontradicted(ones: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return distances(hashes[ones], hashes[others]) <= PERHAPS_SAME_PICTURE
+
+    def always(ones: NDArray[np.int64], _: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.ones(len(ones), dtype=np.bool_)
+
+    for rows, allowed in ((structured, uncontradicted), (plain, always)):
+        join_near_vectors(pictures.vectors, rows, threshold, allowed, sets, threads)
 
 
 def recognise(pictures: DuplicateKeys, known: DuplicateKeys, threshold: float) -> NDArray[np.int64]:

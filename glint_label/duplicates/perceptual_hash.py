@@ -36,7 +36,7 @@ def _lowest_frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 _VERTICAL, _HORIZONTAL = _lowest_frequencies()
-_MIRROR = np.packbits(_HORIZONTAL % 2 == 1)
+MIRROR = np.packbits(_HORIZONTAL % 2 == 1)  # the bits that a mirror turns
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,8 +59,12 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def distances(ones: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the bits in which photos differ, mirrored or not, whichever is less: (n, 16) and (n, 16) give (n,)."""
-    views = (np.bitwise_count(one ^ others).sum(axis=1, dtype=np.int64) for one in (ones, mirrored(ones)))
-    least: NDArray[np.int64] = np.minimum(*views)
+    mine, theirs = (np.ascontiguousarray(each).view(np.uint64).T for each in (ones, others))
+    turns = np.where((mine[0] | mine[1]) != 0, ~np.uint64(0), np.uint64(0))
+    differing = mine[0] ^ theirs[0], mine[1] ^ theirs[1]
+    turned = (word ^ (turns & mirror) for word, mirror in zip(differing, MIRROR.view(np.uint64), strict=True))
+    views = (np.add(*(np.bitwise_count(word) for word in words)) for words in (differing, turned))
+    least: NDArray[np.int64] = np.minimum(*views).astype(np.int64)
     return least
 
 
@@ -72,4 +76,4 @@ def mirrored(hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Args:
         hashes: (..., 16) uint8.
     """
-    return hashes ^ np.where(hashes.any(axis=-1, keepdims=True), _MIRROR, 0)
+    return hashes ^ np.where(hashes.any(axis=-1, keepdims=True), MIRROR, 0)

@@ -16,11 +16,13 @@ from glint_label.manifest.reading import (
 )
 from glint_label.manifest.recipes import (
     anchor_seeds,
+    draw_seeds,
     pixel_name,
     pixel_path,
     recipe_seeds,
     reference_id,
     reference_path,
+    seed_places,
     split_of,
 )
 from glint_label.manifest.schema import FAILED_COLUMNS, METADATA_COLUMNS, REFERENCES_COLUMNS, schema
@@ -38,7 +40,15 @@ from glint_label.manifest.shards import (
     shard_folders,
     write_record,
 )
-from glint_label.manifest.tables import format_csv, format_lines, format_list, format_numbers, read_rows
+from glint_label.manifest.tables import (
+    format_csv,
+    format_lines,
+    format_list,
+    format_many,
+    format_numbers,
+    quote,
+    read_rows,
+)
 
 __all__ = [
     "EVERYTHING",
@@ -54,14 +64,17 @@ __all__ = [
     "count_shards",
     "cut_shards",
     "digest_of",
+    "draw_seeds",
     "finished_shards",
     "format_csv",
     "format_lines",
     "format_list",
+    "format_many",
     "format_numbers",
     "iterate_shards",
     "pixel_name",
     "pixel_path",
+    "quote",
     "read_audit",
     "read_manifest",
     "read_record",
@@ -74,6 +87,7 @@ __all__ = [
     "reference_path",
     "root_of",
     "schema",
+    "seed_places",
     "shard_folder",
     "shard_folders",
     "size_of",

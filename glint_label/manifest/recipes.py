@@ -1,10 +1,11 @@
 """Recipes: (reference, distortion, level, seed) rebuilds the same pixels anywhere. Names, seeds, splits, paths."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glint_label.errors import InputError, StateError
 from glint_label.names import as_text, from_text
@@ -33,9 +34,19 @@ def recipe_seeds(reference: str, seed: int, conditions: Sequence[Condition]) -> 
     Returns:
         One a condition, 0..2^53-1: exact in a float64 column, a spreadsheet and JSON too.
     """
+    drawn = draw_seeds(reference, seed).tolist()
+    return [drawn[place] for place in seed_places(conditions)]
+
+
+def draw_seeds(reference: str, seed: int) -> NDArray[np.int64]:
+    """Draw the seeds of all recipes that a reference could have, those of `recipe_seeds` among them."""
     stream = hashlib.shake_256(f"{seed}\0{reference}".encode()).digest(8 * _SEEDS)
-    drawn = (np.frombuffer(stream, dtype="<u8") >> np.uint64(11)).astype(np.int64).tolist()
-    return [drawn[(NUMBERS[name] - 1) * len(LEVELS) + level - 1] for name, level in conditions]
+    return (np.frombuffer(stream, dtype="<u8") >> np.uint64(11)).astype(np.int64)
+
+
+def seed_places(conditions: Iterable[Condition]) -> list[int]:
+    """Tell where among the seeds drawn those of some conditions are."""
+    return [(NUMBERS[name] - 1) * len(LEVELS) + level - 1 for name, level in conditions]
 
 
 def anchor_seeds(source: Source, seed: int, conditions: Sequence[Condition]) -> dict[str, list[int]]:

@@ -25,14 +25,14 @@ class Shard:
 
     number: int
     names: tuple[str, ...]
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
 
 
 def cut_shards(names: Sequence[str], paths: Sequence[Path]) -> list[Shard]:
     """Cut named files into shards."""
     starts = range(0, len(names), SHARD_SIZE)
     return [
-        Shard(number, tuple(names[start : start + SHARD_SIZE]), tuple(paths[start : start + SHARD_SIZE]))
+        Shard(number, tuple(names[start : start + SHARD_SIZE]), paths[start : start + SHARD_SIZE])
         for number, start in enumerate(starts)
     ]
 

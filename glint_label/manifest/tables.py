@@ -4,10 +4,13 @@ import csv
 import io
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from glint_label.errors import StateError
 from glint_label.manifest.schema import METADATA_COLUMNS
@@ -23,6 +26,33 @@ def format_numbers(values: Iterable[float]) -> list[str]:
 def format_list(values: Iterable[float]) -> str:
     """Write a JSON list of numbers with four decimals."""
     return f"[{', '.join(format_numbers(values))}]"
+
+
+def format_many(values: NDArray[np.float64]) -> list[str]:
+    """Write numbers with four decimals: what f"{value:.4f}" gives, of 0..10 in a fifth of the time.
+
+    Args:
+        values: (n,).
+    """
+    scaled = values * 10_000
+    nearest = np.rint(scaled)
+    # What lies next to the middle of two texts is left to Python, which rounds the exact binary number.
+    texts = _texts()
+    clear = (nearest < len(texts)) & ~np.signbit(values) & (np.abs(np.abs(scaled - nearest) - 0.5) > 1e-6)
+    formatted = [texts[number] for number in np.where(clear, nearest, 0).astype(np.int64).tolist()]
+    for place in np.flatnonzero(~clear).tolist():
+        formatted[place] = f"{values[place]:.4f}"
+    return formatted
+
+
+@cache
+def _texts() -> list[str]:
+    return [f"{number / 10_000:.4f}" for number in range(100_000)]
+
+
+def quote(text: str) -> str:
+    """Write one field of CSV, quoted where it must be."""
+    return format_lines([(text, "")])[:-2]
 
 
 def format_csv(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.distortions import DISTORTIONS
 from glint_label.sources import Condition, Source
 
 Floats = NDArray[np.float64]
@@ -36,6 +35,8 @@ def rising_distortions(source: Source) -> list[str]:
 
     A rise counts if it is larger than twice its standard error over the anchors.
     """
+    from glint_label.distortions import DISTORTIONS  # torch is 260 MB, which workers that only label do without
+
     found = []
     for name in source.distortions:
         levels = [level for other, level in source.conditions if other == name]

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glint_label.duplicates.index import DuplicateKeys, find_near_duplicates, recognise
-from glint_label.duplicates.perceptual_hash import PERHAPS_SAME_PICTURE, SAME_PICTURE, distances, mirrored
+from glint_label.duplicates.perceptual_hash import (
+    MIRROR,
+    PERHAPS_SAME_PICTURE,
+    SAME_PICTURE,
+    distances,
+    mirrored,
+)
 from glint_label.embed import HASH_BYTES
 from glint_label.embed.embedder import unit_rows
 from glint_label.transfer.neighbours import AnchorIndex
@@ -94,17 +100,72 @@ def same_pictures(ones, others, threshold):
     return same.reshape(len(ones.vectors), len(others.vectors))
 
 
-@pytest.mark.parametrize("block", [3, 64, 300])
-@pytest.mark.parametrize("seed", range(3))
-def test_groups_are_the_connected_components_whatever_the_block(monkeypatch, block, seed):
+@pytest.mark.parametrize("exhaustive", [0, 300], ids=["search", "exhaustive"])
+@pytest.mark.parametrize(("seed", "block"), [(0, 3), (1, 64), (2, 300)])
+def test_groups_are_the_connected_components_whatever_the_block(monkeypatch, exhaustive, seed, block):
     pictures = photos_with_copies(seed)
     same = same_pictures(pictures, pictures, 0.98)
     leaders = np.arange(len(same))
     while (spread := np.where(same, leaders, leaders[:, None]).min(axis=1)).tolist() != leaders.tolist():
         leaders = spread
     assert not same[np.arange(len(same)), leaders].all()  # chains: not every photo is the same as its leader
-    monkeypatch.setattr("glint_label.duplicates.index._BLOCK", block)
+    monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", exhaustive)
+    for module in ("index", "near_hashes", "near_vectors"):
+        monkeypatch.setattr(f"glint_label.duplicates.{module}._BLOCK", block)
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._CANDIDATES", block)
     np.testing.assert_array_equal(find_near_duplicates(pictures, 0.98), leaders)
+
+
+def many_with_copies(count, columns, kind, seed=0):
+    """Photos, a twentieth of them plain, a tenth copies: saved again, mirrored, cropped; and which is a copy of which.
+
+    Args:
+        kind: `even`: anything is as likely as anything else. `alike`: vectors lie close together, and half the photos
+            are symmetrical, so that the bits that a mirror turns are 0.
+    """
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(count, columns)) + (0 if kind == "even" else 3)
+    hashes = rng.integers(0, 256, (count, HASH_BYTES), dtype=np.uint8)
+    if kind == "alike":
+        hashes[::2] &= ~MIRROR
+    hashes[::20] = 0
+    vectors = unit_rows(vectors)
+    originals, copied = np.split(rng.permutation(count)[: count // 5], 2)
+    away = unit_rows(rng.normal(size=(len(copied), columns))) * rng.uniform(0.05, 0.25, (len(copied), 1))
+    vectors[copied] = unit_rows(vectors[originals] + away)
+    flipped = rng.random((len(copied), 8 * HASH_BYTES)) < rng.uniform(0, 0.4, (len(copied), 1))
+    hashes[copied] = np.where(hashes[originals].any(axis=1, keepdims=True), hashes[originals], 0)
+    hashes[copied] ^= np.where(hashes[copied].any(axis=1, keepdims=True), np.packbits(flipped, axis=1), 0)
+    hashes[copied[::3]] = mirrored(hashes[copied[::3]])
+    return DuplicateKeys(vectors, hashes), originals, copied
+
+
+def check_against_every_pair(monkeypatch, pictures, originals, copied):
+    found = find_near_duplicates(pictures, 0.98, threads=2)
+    ones, others = pictures.take(originals), pictures.take(copied)
+    planted = np.concatenate(
+        [
+            np.diagonal(same_pictures(ones.take(span), others.take(span), 0.98))
+            for span in (slice(start, start + 500) for start in range(0, len(originals), 500))
+        ]
+    )
+    assert 0.2 < planted.mean() < 0.9  # copies that are not recognised are among them
+    assert (found[originals] == found[copied])[planted].all()
+    monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", len(found))
+    np.testing.assert_array_equal(found, find_near_duplicates(pictures, 0.98))
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("even", 100), ("alike", 12)])
+def test_thousands_of_photos_have_the_groups_of_an_exhaustive_search(monkeypatch, kind, columns):
+    monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", 0)
+    check_against_every_pair(monkeypatch, *many_with_copies(3000, columns, kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["even", "alike"])
+@pytest.mark.parametrize("columns", [42, 512])
+def test_20_000_photos_have_the_groups_of_an_exhaustive_search(monkeypatch, kind, columns):
+    check_against_every_pair(monkeypatch, *many_with_copies(20_000, columns, kind))
 
 
 @pytest.mark.parametrize("block", [3, 64, 300])
@@ -141,6 +202,19 @@ def copies(count, structured, noise):
 # MB. 512 photos are compared with 512 at once; if all of them are one picture, a pair takes up to 110 bytes: 29 MB,
 # and the photos a few more. To keep the pairs of 2,000 copies until the end takes 64 at 16 bytes a pair, and took 476.
 PEAK = 40
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["plain", "structured"])
+def test_a_crowd_of_one_picture_and_its_neighbours_is_grouped_as_by_an_exhaustive_search(monkeypatch, structured):
+    crowd, strangers = copies(1500, structured, 0.02), copies(300, structured, 0.9)
+    pictures = DuplicateKeys(
+        np.concatenate([crowd.vectors, strangers.vectors]), np.concatenate([crowd.hashes, strangers.hashes])
+    )
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._CROWD", 64)
+    every = find_near_duplicates(pictures, 0.98)
+    monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", 0)
+    np.testing.assert_array_equal(find_near_duplicates(pictures, 0.98), every)
+    assert 1 < len(np.unique(every)) < len(every)
 
 
 @pytest.mark.parametrize(
