@@ -52,7 +52,7 @@ def finetune(checkpoint: Path | None, config_file: Path | None, **options: Any) 
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     checkpoint = checkpoint or PACKAGED
     network, _, facts = load_weights(checkpoint)
-    source_dir, out = (Path(given.pop(name)) if name in given else None for name in ("source_dir", "out"))
+    source_dir, out = (given.pop(name, None) for name in ("source_dir", "out"))
     source, wanted = given.pop("source"), given.pop("train_anchors", ())
     excluded = set(given.get("exclude_anchors", ()))
     preset = given.pop("preset", json.loads(facts.get("settings", "{}")).get("preset", "default"))

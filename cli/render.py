@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, config_option, folder_argument, selection_options, strict_option, workers_option
+from glint_cli.options import (
+    config_option,
+    folder_argument,
+    refs_option,
+    selection_options,
+    strict_option,
+    workers_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.text import count, size
 from glint_label.errors import InputError
@@ -13,7 +20,7 @@ from glint_label.errors import InputError
 
 @click.command()
 @folder_argument
-@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
+@refs_option
 @selection_options
 @workers_option
 @strict_option

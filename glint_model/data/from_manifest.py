@@ -15,6 +15,7 @@ from glint_label.distortions import DISTORTIONS
 from glint_label.errors import InputError, StateError
 from glint_label.images import Size
 from glint_label.manifest import count_shards, read_run, read_shard, reference_path, size_of
+from glint_label.storage import place_of
 from glint_model.data.rows import Data, Rows
 
 # Transfers whose labels rest on the neighbours that references.csv lists, and on nothing else.
@@ -56,7 +57,7 @@ def read_manifest_rows(
         StateError: The build is unfinished or damaged.
     """
     run = read_run(folder)
-    root = refs or Path(run["refs"])
+    root = refs or place_of(run["refs"])
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
     if run.get("status") != "complete":
