@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, NameList, higher_is_worse_option, warn_of_rising_scores
+from glint_cli.options import FILE, PLACE, NameList, higher_is_worse_option, warn_of_rising_scores
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, sleep_while_waiting, stop_after_step, tell, training_options
 from glint_label.errors import UsageError
@@ -18,7 +18,7 @@ _EPOCHS = 5.0
 @click.command()
 @click.option("--checkpoint", type=FILE, help="Weights to start from.  [default: the packaged network's]")
 @click.option("--source", required=True, metavar="NAME|CSV", help="Rated images: as for `evaluate --dataset`.")
-@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for `evaluate`]")
+@click.option("--source-dir", type=PLACE, help="Folder of the dataset.  [default: as for `evaluate`]")
 @higher_is_worse_option
 @click.option(
     "--train-anchors",

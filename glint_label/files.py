@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from glint_label.errors import OutputError, StateError, StorageError
-from glint_label.storage import is_stored
+from glint_label.storage import Stored, is_stored
 from glint_label.storage.lease import hold_lease
 
 # What run.json says of its folder as `kind`.
@@ -356,16 +356,17 @@ def read_limited(path: Path, limit: int) -> tuple[bytes, int]:
         raise
 
 
-def files_among(paths: Sequence[Path]) -> frozenset[Path]:
-    """Tell which of some paths in one folder are files; an object store is asked once for all of them.
+def absent_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """List those of some paths below a folder that are no files; an object store is asked for all of them together.
 
     Raises:
         StorageError: The object store cannot be used.
     """
-    if not paths or not is_stored(paths[0]):
-        return frozenset(path for path in paths if path.is_file())
-    found = paths[0].parent.sizes(prefix=os.path.commonprefix([path.name for path in paths]))  # noqa: RUF071 (of texts)
-    return frozenset(path for path in paths if path.name in found)
+    if not is_stored(folder) or not paths:
+        return [path for path in paths if not path.is_file()]
+    names = [cast("Stored", path).relative_to(folder).as_posix() for path in paths]
+    there = folder.sizes(prefix=os.path.commonprefix(names))  # noqa: RUF071 (of texts)
+    return [path for path, name in zip(paths, names, strict=True) if name not in there]
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, StateError
-from glint_label.files import files_among, lock_folder, write_atomic
+from glint_label.files import absent_files, lock_folder, write_atomic
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import (
     EVERYTHING,
@@ -112,8 +112,8 @@ def render_reference(task: RenderTask) -> Rendered:
     """
     from hashlib import sha256
 
-    there = files_among([recipe[0] for recipe in task.recipes])
-    missing = [recipe for recipe in task.recipes if recipe[0] not in there]
+    absent = set(absent_files(task.recipes[0][0].parent, [recipe[0] for recipe in task.recipes]))
+    missing = [recipe for recipe in task.recipes if recipe[0] in absent]
     present = tuple(recipe[0] for recipe in task.recipes if recipe not in missing)
     if not missing:
         return Rendered(present=present)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from glint_label.distortions import DISTORTIONS
 from glint_label.errors import InputError, StateError
+from glint_label.files import absent_files
 from glint_label.images import Size
 from glint_label.manifest import count_shards, read_run, read_shard, reference_path, size_of
 from glint_label.storage import place_of
@@ -179,7 +180,7 @@ class _Gather:
         joined = {name: np.concatenate([part[name] for part in self._columns]) for name in self._columns[0]}
         is_val = joined.pop("is_val")
         if not len(joined["files"]):
-            missing = [path for path in self._photos if not path.is_file()]
+            missing = absent_files(self._root, self._photos)
             if missing:
                 what = f"{len(missing)} of {len(self._photos)} photos"
                 raise InputError(f"{missing[0]}: is missing ({what}); restore it, or pass their folder with --refs")

@@ -1,5 +1,6 @@
 """What reads a build takes one in a bucket, photos and all: render, export, the report, training, audit."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -18,12 +19,14 @@ from glint_model.data.from_manifest import read_manifest_rows
 from tests.conftest import custom_build, file_bytes, save_photos, save_rated
 from tests.glint_label.storage.conftest import object_bytes, upload
 
+NAMES = ["17.png", "18.png", "a.png", "sub/ü.png"]
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> BuildConfig:
     """Three photos, one of them in val; two distortions, five levels."""
     folder = tmp_path_factory.mktemp("readers")
-    refs = save_photos(folder / "refs", ["a.png", "sub/ü.png", "17.png", "18.png"])
+    refs = save_photos(folder / "refs", NAMES)
     config = custom_build(refs, save_rated(folder / "rated"), folder / "build", transfer="knn")
     build(config)
     return config
@@ -95,18 +98,24 @@ def test_the_commands_take_addresses(config, stored, bucket, tmp_path, monkeypat
 
     rated = ("--source", "custom", "--source-dir", stored.source_dir, "--mos-range", 1, 5)
     out = bucket / "again"
-    printed = run(
-        "build", "--refs", stored.refs, *rated, "--embedder", "statistics", "--transfer", "knn", "--out", out
-    )
+    labelled = ("--embedder", "statistics", "--transfer", "knn")
+    printed = run("build", "--refs", stored.refs, *rated, *labelled, "--out", out)
     assert f"in {out}" in printed
     assert object_bytes(out).keys() == {name for name in object_bytes(stored.out) if not name.endswith(".png")}
     assert str(out) in run("inspect", out)
     run("inspect", out, "--html", bucket / "report.html", "--workers", 0)
     assert b"data:image/webp;base64," in (bucket / "report.html").read_bytes()
-    run("audit", *rated, "--embedder", "statistics", "--transfer", "knn", "--out", bucket / "audit", "--workers", 0)
+    run("audit", *rated, *labelled, "--out", bucket / "audit", "--workers", 0)
     assert {"audit.json", "audit.png"} <= (bucket / "audit").sizes().keys()
     run("export", out, "--to", "glintiqa", "--out", bucket / "export")
     run("build", "--dry-run", "--refs", stored.refs, *rated, "--embedder", "statistics", "--out", bucket / "none")
     run("pretrain", "--manifest", out, "--preset", "default-tiny", "--steps", 2, "--workers", 1, "--out", "run")
     assert not (bucket / "none").exists()
+    scores = json.loads(run("score", stored.refs, "--json", "--workers", 0))
+    assert [row["file_name"] for row in scores] == [str(stored.refs / name) for name in NAMES]
+    assert all(row["score"] for row in scores)
+    found = json.loads(
+        run("evaluate", "--dataset", "custom", "--data-dir", stored.source_dir, "--pixels", "regenerate", "--json")
+    )
+    assert found["root"] == str(stored.source_dir)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
