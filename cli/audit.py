@@ -9,6 +9,7 @@ import click
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
 from glint_cli.options import (
     FILE,
+    PLACE,
     NameList,
     anchors_option,
     config_option,
@@ -24,7 +25,7 @@ from glint_label.errors import ThresholdError
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for build]")
+@click.option("--source-dir", type=PLACE, help="Folder of the dataset.  [default: as for build]")
 @click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @anchors_option("Leave these anchors out.")
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
@@ -46,7 +47,7 @@ from glint_label.errors import ThresholdError
 )
 @click.option("--k", default=10, metavar="N", help="Number of neighbours averaged by knn.")
 @click.option("--min-srocc", type=float, metavar="X", help="Exit with code 5 if the best SROCC is below this.")
-@click.option("--out", type=FILE, help="Folder for audit.json and audit.png.  [default: audits/NAME]")
+@click.option("--out", type=PLACE, help="Folder for audit.json and audit.png.  [default: audits/NAME]")
 @engine_options
 @json_option
 @config_option

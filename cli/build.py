@@ -9,6 +9,8 @@ import click
 from glint_cli.interrupt import STARTS_OVER, goes_on, if_interrupted
 from glint_cli.options import (
     FILE,
+    PLACE,
+    PlacePath,
     anchors_option,
     command_line,
     config_option,
@@ -48,20 +50,21 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
     "--refs",
     required=True,
     multiple=True,
-    type=FILE,
+    type=PLACE,
     metavar="PATH",
-    help="Pristine photos: a folder, a file, or a text file with one path a line; may be repeated.",
+    help="Pristine photos: a folder, a file, or a text file with one path a line; may be repeated. Here and below, "
+    "s3:// and gs:// addresses are taken too.",
 )
 @click.option("--source", required=True, metavar="NAME", help="Rated dataset: kadid10k, tid2013, custom.")
 @click.option(
-    "--source-dir", type=FILE, help="Folder of the dataset.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]"
+    "--source-dir", type=PLACE, help="Folder of the dataset.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]"
 )
 @click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @anchors_option("Keep these anchors out of every label.")
 @click.option(
     "--exclude-near",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=PlacePath(stored=True, exists=True, file_okay=False),
     help="Do not label near-duplicates of images in DIR.",
 )
 @click.option("--mos-range", type=(float, float), metavar="LOW HIGH", help="Range of the scores, for --source custom.")
@@ -96,7 +99,7 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 @click.option(
     "--images", default="none", type=click.Choice(["none", "png", "webp"]), help="Also write the distorted images."
 )
-@click.option("--out", type=FILE, help="Output folder.  [default: manifests/NAME]")
+@click.option("--out", type=PLACE, help="Output folder.  [default: manifests/NAME]")
 @engine_options
 @photo_timeout_option
 @click.option("--seed", default=0, metavar="N", help="Seed of all random distortions.")

@@ -6,7 +6,7 @@ import click
 
 from glint_cli.inspect import show
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import command_line, workers_option
+from glint_cli.options import FILE, command_line, workers_option
 from glint_cli.progress import show_progress
 
 
@@ -14,7 +14,7 @@ from glint_cli.progress import show_progress
 @click.option(
     "--out",
     default=Path("manifests/demo"),
-    type=click.Path(path_type=Path),
+    type=FILE,
     help="Folder for the demo's build.",
 )
 @workers_option

@@ -9,6 +9,7 @@ import click
 from glint_cli.interrupt import if_interrupted, needs_out
 from glint_cli.options import (
     FILE,
+    PLACE,
     NameList,
     config_option,
     device_option,
@@ -45,7 +46,7 @@ _TITLES = {
     metavar="NAME|FILE.csv",
     help="kadid10k, tid2013, csiq, live, koniq10k, clive, spaq, custom, or a table with file_name, mos[, group].",
 )
-@click.option("--data-dir", type=FILE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
+@click.option("--data-dir", type=PLACE, help="Its folder.  [default: ./NAME, $GLINT_DATA/NAME, user data folder]")
 @higher_is_worse_option
 @click.option("--allow-missing", is_flag=True, help="Go on without images that are missing.")
 @click.option(

@@ -6,7 +6,15 @@ from pathlib import Path
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, config_option, engine_options, folder_argument, selection_options, strict_option
+from glint_cli.options import (
+    PLACE,
+    config_option,
+    engine_options,
+    folder_argument,
+    refs_option,
+    selection_options,
+    strict_option,
+)
 from glint_cli.progress import show_progress
 from glint_cli.text import count, many
 from glint_label.errors import InputError
@@ -19,14 +27,14 @@ IMAGES = ("none", "png", "webp", "bmp")
 @click.command()
 @folder_argument
 @click.option("--to", required=True, metavar="FORMAT", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
-@click.option("--out", required=True, type=FILE, metavar="FOLDER", help="Where to write; empty or absent.")
+@click.option("--out", required=True, type=PLACE, metavar="FOLDER", help="Where to write; empty or absent.")
 @click.option(
     "--images",
     default="none",
     type=click.Choice(IMAGES),
     help="Pixels in this encoding, all without loss; none writes labels and recipes.",
 )
-@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
+@refs_option
 @selection_options
 @engine_options
 @strict_option

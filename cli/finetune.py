@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE, NameList, higher_is_worse_option, warn_of_rising_scores
+from glint_cli.options import FILE, PLACE, NameList, higher_is_worse_option, warn_of_rising_scores
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, sleep_while_waiting, stop_after_step, tell, training_options
 from glint_label.errors import UsageError
@@ -18,7 +18,7 @@ _EPOCHS = 5.0
 @click.command()
 @click.option("--checkpoint", type=FILE, help="Weights to start from.  [default: the packaged network's]")
 @click.option("--source", required=True, metavar="NAME|CSV", help="Rated images: as for `evaluate --dataset`.")
-@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for `evaluate`]")
+@click.option("--source-dir", type=PLACE, help="Folder of the dataset.  [default: as for `evaluate`]")
 @higher_is_worse_option
 @click.option(
     "--train-anchors",
@@ -52,7 +52,7 @@ def finetune(checkpoint: Path | None, config_file: Path | None, **options: Any) 
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     checkpoint = checkpoint or PACKAGED
     network, _, facts = load_weights(checkpoint)
-    source_dir, out = (Path(given.pop(name)) if name in given else None for name in ("source_dir", "out"))
+    source_dir, out = (given.pop(name, None) for name in ("source_dir", "out"))
     source, wanted = given.pop("source"), given.pop("train_anchors", ())
     excluded = set(given.get("exclude_anchors", ()))
     preset = given.pop("preset", json.loads(facts.get("settings", "{}")).get("preset", "default"))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import FILE, engine_options, folder_argument, json_option
+from glint_cli.options import PLACE, engine_options, folder_argument, json_option
 from glint_cli.progress import show_progress
 from glint_cli.text import bar, count, many, size, table, to_json
 from glint_label.errors import InputError, StateError
@@ -17,8 +17,8 @@ _SHOWN = 5
 
 @click.command()
 @folder_argument
-@click.option("--html", type=FILE, help="Write a visual report to this file instead; DIR may be a training run too.")
-@click.option("--refs", type=FILE, help="Folder of the photos for --html, if they have moved.")
+@click.option("--html", type=PLACE, help="Write a visual report to this file instead; DIR may be a training run too.")
+@click.option("--refs", type=PLACE, help="Folder of the photos for --html, if they have moved.")
 @engine_options
 @json_option
 def inspect(folder: Path, html: Path | None, refs: Path | None, workers: int, as_json: bool) -> None:

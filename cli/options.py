@@ -11,13 +11,44 @@ import click
 from click.core import ParameterSource
 
 from glint_label.errors import UsageError
+from glint_label.storage import is_stored, is_url, place_of
 from glint_label.texts import read_names, read_text
 
 if TYPE_CHECKING:
     from glint_label.sources import Source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-FILE = click.Path(path_type=Path)
+
+
+class PlacePath(click.Path):
+    """A path on a disk, or, where `stored` is set, in an object store too: an address that begins with s3:// or gs://.
+
+    file:///FOLDER is another way to write a path.
+    """
+
+    def __init__(self, *, stored: bool = False, **checks: bool) -> None:
+        super().__init__(path_type=Path, **checks)
+        self._stored = stored
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Find the place.
+
+        Raises:
+            UsageError: It is an address, and this option takes none, or of an unknown kind.
+        """
+        place = place_of(value)
+        if is_stored(place):
+            if not self._stored:
+                option = param.opts[0] if isinstance(param, click.Option) else "argument"
+                raise UsageError(
+                    f"{option} {value}: must be a path on a disk of this machine; no address is taken here"
+                )
+            return place
+        return super().convert(place if is_url(str(value)) else value, param, ctx)
+
+
+FILE = PlacePath()
+PLACE = PlacePath(stored=True)
 
 
 class NameList(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
@@ -123,6 +154,8 @@ def fit_options(command: click.Command, settings: dict[str, Any], path: Path) ->
             kind = parameter.type.types[position] if isinstance(parameter.type, click.Tuple) else parameter.type
             if wrong := _misfit(entry, kind, flag=getattr(parameter, "is_flag", False)):
                 raise UsageError(f"--config {path}: {name} is {entry!r}; it must be {wrong}")
+        if isinstance(parameter.type, PlacePath) and isinstance(value, str):
+            fitted[name] = parameter.type.convert(value, parameter, click.get_current_context())
         if isinstance(parameter.type, NameList):
             fitted[name] = parameter.type.convert(value, parameter, None)
     return fitted
@@ -167,7 +200,7 @@ def config_option(command: Command) -> Command:
     """Add --config."""
     option = click.option(
         "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=PlacePath(exists=True, dir_okay=False),
         callback=_use_config,
         is_eager=True,
         expose_value=False,
@@ -182,7 +215,8 @@ def _count_workers(_: click.Context, __: click.Parameter, value: int | None) -> 
     return available_cores() if value is None else value
 
 
-folder_argument = click.argument("folder", metavar="DIR", type=FILE)
+folder_argument = click.argument("folder", metavar="DIR", type=PLACE)
+refs_option = click.option("--refs", type=PLACE, help="Folder of the references, if they have moved.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 workers_option = click.option(
     "--workers",

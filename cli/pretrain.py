@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
-from glint_cli.options import FILE
+from glint_cli.options import FILE, PLACE, refs_option
 from glint_cli.progress import show_progress
 from glint_cli.training import merge_config, show_report, sleep_while_waiting, stop_after_step, tell, training_options
 
 
 @click.command()
-@click.option("--manifest", type=FILE, help="Folder of a build.  [default: the only build under ./manifests]")
-@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
+@click.option("--manifest", type=PLACE, help="Folder of a build.  [default: the only build under ./manifests]")
+@refs_option
 @click.option(
     "--synthetic", is_flag=True, default=None, help="Train on generated images instead of a manifest, as a trial."
 )
@@ -40,7 +40,7 @@ def pretrain(config_file: Path | None, **options: Any) -> None:
     from glint_model.training.settings import resolve
 
     given = merge_config(config_file, options)
-    manifest, refs, out = (Path(given.pop(name)) if name in given else None for name in ("manifest", "refs", "out"))
+    manifest, refs, out = (given.pop(name, None) for name in ("manifest", "refs", "out"))
     synthetic, resume = given.pop("synthetic", False), given.pop("resume", None)
     if_interrupted(goes_on(without="--no-resume" if resume is False else ""))
     config = resolve(given.pop("preset", "lite"), given)

@@ -7,12 +7,12 @@ import click
 
 from glint_cli.interrupt import goes_on, if_interrupted
 from glint_cli.options import (
-    FILE,
     command_line,
     config_option,
     engine_options,
     folder_argument,
     photo_timeout_option,
+    refs_option,
     selection_options,
     strict_option,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @folder_argument
-@click.option("--refs", type=FILE, help="Folder of the references, if they have moved.")
+@refs_option
 @selection_options
 @engine_options
 @photo_timeout_option

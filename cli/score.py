@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from glint_cli.interrupt import if_interrupted, needs_out
-from glint_cli.options import FILE, config_option, device_option, json_option, workers_option
+from glint_cli.options import FILE, PLACE, config_option, device_option, json_option, workers_option
 from glint_cli.progress import show_progress
 from glint_cli.scoring import checkpoint_option, crops_option, open_scorer
 from glint_cli.terminal import shows_unicode
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=FILE)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PLACE)
 @checkpoint_option
 @click.option("--out", type=FILE, help="FILE.csv or FILE.json instead of stdout.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from glint_cli.interrupt import STARTS_OVER, if_interrupted
-from glint_cli.options import FILE, config_option, engine_options, json_option, types_option
+from glint_cli.options import PLACE, config_option, engine_options, json_option, types_option
 from glint_cli.progress import show_progress
 from glint_cli.text import count, table
 from glint_label.errors import ThresholdError
@@ -21,7 +21,7 @@ _TITLES = {
 
 @click.command()
 @click.option("--source", default="kadid10k", metavar="NAME", help="Rated dataset.")
-@click.option("--source-dir", type=FILE, help="Folder of the dataset.  [default: as for build]")
+@click.option("--source-dir", type=PLACE, help="Folder of the dataset.  [default: as for build]")
 @click.option("--allow-missing-anchors", is_flag=True, help="Continue without anchors that are missing.")
 @types_option
 @click.option(

@@ -9,6 +9,7 @@ GlintError
 |   +-- DownloadError       an address that does not give what it should
 |   +-- StateError          an output folder that another configuration made, or that is damaged
 |   +-- OutputError         a disk that is full or read-only
++-- StorageError (3)        an object store that cannot be used: credentials, bucket, connection; no OSError
 +-- TooManyFailuresError (4)
 +-- WorkerError (1)         a worker process died
 +-- TrainingError (1)       a loss that is no longer a number
@@ -64,6 +65,12 @@ class StateError(InputError):
 
 class OutputError(InputError, OSError):
     """An output that cannot be written: disk full, no permission."""
+
+
+class StorageError(GlintError):
+    """An object store that cannot be used. It is no OSError, so that nobody takes it for one bad file."""
+
+    exit_code = 3
 
 
 class WorkerError(GlintError):

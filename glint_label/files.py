@@ -6,32 +6,49 @@ import io
 import json
 import os
 import re
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from glint_label.errors import OutputError, StateError
+from glint_label.errors import OutputError, StateError, StorageError
+from glint_label.storage import Stored, is_stored
+from glint_label.storage.lease import hold_lease
 
 # What run.json says of its folder as `kind`.
 BUILD, RUN, EXPORT = KINDS = "build", "training run", "dataset export"
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 _TEMPORARY = ".glint-tmp"
+# What a network file system says of itself, not of a file.
+_NO_ANSWER = {
+    getattr(errno, name)
+    for name in (
+        "ESTALE",
+        "ETIMEDOUT",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENOTCONN",
+    )
+    if hasattr(errno, name)
+}
 
 
 @contextmanager
 def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
     """Open a temporary name in the same folder for writing; when the block is left, fsync and rename.
 
-    Nothing is left behind where the block raises.
+    In an object store, write to a file on this machine and upload that. Nothing is left behind where the block raises.
 
     Args:
         path: Its folder is made if need be.
@@ -39,8 +56,14 @@ def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
+        StorageError: The object store cannot be used.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    if is_stored(path):
+        with path.open_upload() as file:
+            yield file
+        return
+    # Of machines that share a folder, two may have processes of one number.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -66,7 +89,11 @@ def write_atomic(path: Path, content: bytes | str | Iterable[str], option: str =
 
     Raises:
         OutputError: The disk is full or the folder cannot be written.
+        StorageError: The object store cannot be used.
     """
+    if is_stored(path) and isinstance(content, bytes | str):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return
     with open_atomic(path, option) as file:
         for piece in [content] if isinstance(content, bytes | str) else content:
             file.write(piece.encode() if isinstance(piece, str) else piece)
@@ -192,7 +219,12 @@ def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
     Raises:
         StateError: Another one is writing there.
         OutputError: The folder cannot be written.
+        StorageError: The object store cannot be used.
     """
+    if is_stored(out):
+        with hold_lease(out / LOCK_FILE, out, option):
+            yield
+        return
     make_folder(out, option)
     lock = FileLock(out / LOCK_FILE)
     try:
@@ -279,6 +311,10 @@ def delete_own(folder: Path, patterns: Sequence[str]) -> None:
         patterns: Regular expressions of our files' whole paths below the folder, with forward slashes.
     """
     ours = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+    if is_stored(folder):
+        folder.delete([name for name in folder.sizes() if ours.fullmatch(name) and name != RUN_FILE])
+        (folder / RUN_FILE).unlink(missing_ok=True)
+        return
     emptied: list[Path] = []
     for here, folders, names in os.walk(folder, followlinks=False):
         place = Path(here)
@@ -308,18 +344,23 @@ def _is_temporary(name: str) -> bool:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what a killed run left half written below a folder."""
+    """Remove what a killed run left half written below a folder; in an object store nothing of that is visible."""
+    if is_stored(folder):
+        return
     for here, _, names in os.walk(folder, followlinks=False):
         for name in filter(_is_temporary, names):
             (Path(here) / name).unlink(missing_ok=True)
 
 
-def open_regular(path: Path) -> io.BufferedReader:
+def open_regular(path: Path) -> io.BufferedReader | io.BytesIO:
     """Open a regular file, or a link to one, for reading; never wait for a pipe or wake a device.
 
     Raises:
         OSError: It is something else, or cannot be opened.
+        StorageError: The object store cannot be used.
     """
+    if is_stored(path):
+        return io.BytesIO(path.read_bytes())
     _check_regular(path, path.stat().st_mode)  # before it is opened: opening alone does something to a device
     # Whatever takes its place in between does not block.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
@@ -335,6 +376,44 @@ def open_regular(path: Path) -> io.BufferedReader:
 def _check_regular(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
+def read_limited(path: Path, limit: int) -> tuple[bytes, int]:
+    """Read a regular file, if it is not too large.
+
+    Returns:
+        Its bytes, or nothing where there are more than `limit`; and how many it has.
+
+    Raises:
+        OSError: It is something else, or cannot be opened.
+        StorageError: The object store cannot be used, or a file server does not answer.
+    """
+    if is_stored(path):
+        content = path.read_bytes(limit + 1)
+        return (content, len(content)) if len(content) <= limit else (b"", path.stat().st_size)
+    try:
+        with open_regular(path) as file:
+            length = os.fstat(file.fileno()).st_size
+            return (file.read(limit) if length <= limit else b""), length  # one that grows meanwhile has an end too
+    except OSError as error:
+        if error.errno in _NO_ANSWER:
+            raise StorageError(
+                f"{path}: the file server does not answer ({error.strerror}); run the same command again when it does"
+            ) from error
+        raise
+
+
+def absent_files(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """List those of some paths below a folder that are no files; an object store is asked for all of them together.
+
+    Raises:
+        StorageError: The object store cannot be used.
+    """
+    if not is_stored(folder) or not paths:
+        return [path for path in paths if not path.is_file()]
+    names = [cast("Stored", path).relative_to(folder).as_posix() for path in paths]
+    there = folder.sizes(prefix=os.path.commonprefix(names))  # noqa: RUF071 (of texts)
+    return [path for path, name in zip(paths, names, strict=True) if name not in there]
 
 
 def sha256_of(path: Path) -> str:

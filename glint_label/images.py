@@ -7,7 +7,6 @@ an ICC profile is left alone (the numbers in the file are the pixels).
 
 import hashlib
 import io
-import os
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from glint_label.containers import is_heif, orientation_of, without_metadata
 from glint_label.errors import ImageError, InputError
-from glint_label.files import open_regular
+from glint_label.files import read_limited
 from glint_label.names import as_text
 
 VERSION = 2  # raise it with every change that gives some file other pixels
@@ -89,16 +88,15 @@ def read_photo(path: Path, sha256: str = "", size: Size = None, longest: int | N
     Raises:
         ImageError: With `reason` one of unreadable, empty, not_an_image, truncated, too_large, too_small,
             animated, unsupported, changed, memory.
+        StorageError: What holds the file does not answer: nothing is said about the file.
     """
     name = as_text(path)
     try:
-        with open_regular(path) as file:
-            length = os.fstat(file.fileno()).st_size
-            if length > MAX_BYTES:
-                raise ImageError("too_large", f"{name}: {length:,} bytes, the limit is {MAX_BYTES:,}")
-            content = file.read(MAX_BYTES)  # one that grows meanwhile has an end too
+        content, length = read_limited(path, MAX_BYTES)
     except OSError as error:
         raise ImageError("unreadable", f"{name}: {error.strerror}") from error
+    if length > MAX_BYTES:
+        raise ImageError("too_large", f"{name}: {length:,} bytes, the limit is {MAX_BYTES:,}")
     if not content:
         raise ImageError("empty", f"{name}: the file is empty")
     found = hashlib.sha256(content).hexdigest()

@@ -1,17 +1,19 @@
 """The photos that a user names: files, lists of files, folders with what lies below them and what is passed over."""
 
+import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from glint_label.errors import InputError
 from glint_label.files import open_regular
 from glint_label.images import CAN_READ_HEIF, HEIF_SUFFIXES, SUFFIXES
 from glint_label.names import as_text, from_text
+from glint_label.storage import Stored, is_stored, place_of
 from glint_label.texts import read_names
 
 # How files of pictures begin, whatever they are called.
@@ -28,6 +30,8 @@ _PICTURES = (
     ),
     *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIU\0", b"FUJIFILM"),  # TIFF, most raw files
 )
+
+_NO_PATH = "named as no file can be"  # objects: a//b, a/../b
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,14 @@ def list_images(root: Path) -> Listing:
         raise InputError(
             f"{as_text(root)}: no such folder or file; pass a folder of photos, a photo, or a list, one path a line"
         )
+    listing = _look_through_store(root) if is_stored(root) else _look_through(root)
+    if not listing.names:
+        also = f" ({listing.passed_over})" if listing.passed else ""
+        raise InputError(f"{as_text(root)}: holds no image{also}; supported are {', '.join(SUFFIXES)}")
+    return listing
+
+
+def _look_through(root: Path) -> Listing:
     found: list[str] = []
     files: Counter[str] = Counter()
     folders: Counter[str] = Counter()
@@ -93,11 +105,28 @@ def list_images(root: Path) -> Listing:
                 passed.append(place / name)
             else:
                 found.append(as_text((place / name).relative_to(root)))
-    listing = Listing(sorted(found), dict(files), dict(folders), tuple(sorted(passed)))
-    if not found:
-        also = f" ({listing.passed_over})" if passed else ""
-        raise InputError(f"{as_text(root)}: holds no image{also}; supported are {', '.join(SUFFIXES)}")
-    return listing
+    return Listing(sorted(found), dict(files), dict(folders), tuple(sorted(passed)))
+
+
+def _look_through_store(root: Stored) -> Listing:
+    """List objects as files. Where a folder's name begins with a point, each object in it is passed over as hidden."""
+    found: list[str] = []
+    files: Counter[str] = Counter()
+    passed: list[Path] = []
+    for key in root.sizes():
+        if key.endswith("/"):  # an empty object that stands for a folder
+            continue
+        *folders, name = key.split("/")
+        if PurePosixPath(key).as_posix() != key or ".." in folders:
+            kind = _NO_PATH
+        else:
+            kind = "hidden" if any(folder.startswith(".") for folder in folders) else _kind_of_file(name)
+        if kind:
+            files[kind] += 1
+            passed.append(place_of(root if kind == _NO_PATH else root / key))
+        else:
+            found.append(as_text(key))
+    return Listing(sorted(found), dict(files), {}, tuple(sorted(passed)))
 
 
 def find_images(places: Sequence[Path]) -> tuple[Path, Listing]:
@@ -130,9 +159,24 @@ def find_images(places: Sequence[Path]) -> tuple[Path, Listing]:
             files.update(listing.files)
             folders.update(listing.folders)
             passed += listing.passed
-    root = Path(os.path.commonpath([path.parent for path in found]))
+    root = _common_folder(found)
     names = sorted(as_text(path.relative_to(root)) for path in found)
     return root, Listing(names, dict(files), dict(folders), tuple(sorted(passed)))
+
+
+def _common_folder(paths: Collection[Path]) -> Path:
+    stored = [path for path in paths if is_stored(path)]
+    if not stored:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    buckets = {(path.parents or (path,))[-1] for path in stored}
+    if len(stored) < len(paths) or len(buckets) > 1:
+        raise InputError(
+            f"{stored[0]}: the photos of a build must lie in one bucket or on one disk; make a build of each"
+        )
+    root = stored[0].parent
+    while not all(path.is_relative_to(root) for path in stored):
+        root = root.parent
+    return place_of(root)
 
 
 def _place_of(path: Path) -> Path:
@@ -151,8 +195,10 @@ def _read_list(path: Path) -> Iterator[Path]:
         ) from error
     if not entries:
         raise InputError(f"{as_text(path)}: the list names no image; write one path a line")
+    if is_stored(path) and (outside := [entry for entry in entries if entry.startswith("/")]):
+        raise InputError(f"{as_text(path)}: {outside[0]!r} begins with a slash; paths in a list start from it")
     for entry in entries:
-        photo = _place_of(path.parent / entry)
+        photo = place_of(entry) if "://" in entry else _place_of(path.parent / entry)
         if photo.suffix.lower() not in SUFFIXES or not photo.exists():
             reason = "no such file" if not photo.exists() else f"not an image ({', '.join(SUFFIXES)})"
             raise InputError(f"{as_text(path)}: {as_text(photo)}: {reason}; correct the list, its paths start from it")
@@ -204,7 +250,7 @@ def _may_show(path: Path) -> bool:
     """Tell whether what is passed over may be, or hold, a picture."""
     if not path.is_dir():
         return _may_be_picture(path)
-    if path.is_symlink():
+    if path.is_symlink() or is_stored(path):
         return True
     inside = ((Path(here), below, names) for here, below, names in os.walk(path, onerror=_refuse))
     return any(
@@ -216,7 +262,7 @@ def _may_show(path: Path) -> bool:
 def _may_be_picture(path: Path) -> bool:
     """Judge a file by its first bytes; one that cannot be read may be a picture."""
     try:
-        with open_regular(path) as file:
+        with io.BytesIO(path.read_bytes(16)) if is_stored(path) else open_regular(path) as file:
             head = file.read(16)
     except OSError:
         return True

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import overload
 
 from glint_label.errors import InputError
+from glint_label.storage import Stored
 
 # Control characters and line breaks, which tables and terminals trip over; bytes that are no UTF-8, which Python
 # reads as surrogates; and the backslash, so that the way back is clear.
@@ -15,12 +16,12 @@ _ODD = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
-def as_text(path: str | PurePath) -> str:
+def as_text(path: "str | PurePath | Stored") -> str:
     r"""Write a path with forward slashes; odd characters become \xNN, one for each of their bytes.
 
     The same path gives the same text, another one another text; ordinary names stay as they are.
     """
-    text = path.as_posix() if isinstance(path, PurePath) else path
+    text = path if isinstance(path, str) else path.as_posix()
     return _ODD.sub(lambda odd: "".join(f"\\x{byte:02x}" for byte in os.fsencode(odd[0])), text)
 
 

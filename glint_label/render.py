@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
 from glint_label.errors import ImageError, InputError, StateError
-from glint_label.files import lock_folder, write_atomic
+from glint_label.files import absent_files, lock_folder, write_atomic
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import (
     EVERYTHING,
@@ -113,7 +113,8 @@ def render_reference(task: RenderTask) -> Rendered:
     """
     from hashlib import sha256
 
-    missing = [recipe for recipe in task.recipes if not recipe[0].is_file()]
+    absent = set(absent_files(task.recipes[0][0].parent, [recipe[0] for recipe in task.recipes]))
+    missing = [recipe for recipe in task.recipes if recipe[0] in absent]
     present = tuple(recipe[0] for recipe in task.recipes if recipe not in missing)
     if not missing:
         return Rendered(present=present)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar, dataclass_transform, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_type_hints
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, WrapValidator
 from pydantic.dataclasses import dataclass
 
 from glint_label.errors import UsageError
+from glint_label.storage import is_stored, is_url, place_of
 
 Settings = TypeVar("Settings")
 
@@ -29,6 +31,14 @@ _WORDS = {
 }
 
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+def _find_place(value: Any, check: Callable[[Any], Any]) -> Any:
+    return place_of(value) if is_stored(value) or is_url(str(value)) else check(value)
+
+
+# A path, or an address in an object store; see `storage.place_of`.
+Place = Annotated[Path, WrapValidator(_find_place)]
 
 
 @dataclass_transform(frozen_default=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from glint_label.engines import run_tasks
 from glint_label.errors import ImageError, InputError, SourceError
+from glint_label.files import absent_files
 from glint_label.images import read_photo
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Condition, Source
@@ -59,7 +60,8 @@ class CompareAnchor:
 
         path = self.source.anchors[anchor]
         files = {condition: self.source.image_path(anchor, *condition) for condition in self.conditions}
-        present = {condition: file for condition, file in files.items() if file.is_file()}
+        absent = set(absent_files(self.source.root, list(files.values())))
+        present = {condition: file for condition, file in files.items() if file not in absent}
         if not present:
             return []
         pristine = _read(path)

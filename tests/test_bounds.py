@@ -9,7 +9,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOR_USERS = ("tensorboard", "onnx", "heif", "export", "streaming")
+FOR_USERS = ("tensorboard", "onnx", "heif", "export", "streaming", "s3", "gs")
 
 
 def lowest() -> dict[str, Version]:

@@ -39,6 +39,7 @@ ROOMS = {
         ("settings", "texts"),
         ("files", "containers"),
         ("names",),
+        ("storage",),
         ("provenance", "progress", "errors"),
     ),
     "glint_model": (("evaluation",), ("training",), ("data",), ("datasets",), ("network",)),
@@ -46,7 +47,7 @@ ROOMS = {
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
     "report", "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights",
-    "metrics", "settings", "files", "names", "progress", "errors",
+    "metrics", "settings", "files", "storage", "names", "progress", "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 400

@@ -12,7 +12,7 @@ from glint_label.embed import DEFAULT_MODEL, check_embedder_name
 from glint_label.engines import TIME_LIMIT, time_limit
 from glint_label.errors import UsageError
 from glint_label.images import MAX_SIDES, MIN_SIDE, SEEN
-from glint_label.settings import settings
+from glint_label.settings import Place, settings
 
 if TYPE_CHECKING:
     from glint_label.duplicates.watched import Watched
@@ -38,13 +38,13 @@ class BuildConfig:
         UsageError: A name or number that does not exist or does not fit.
     """
 
-    refs: Path | tuple[Path, ...]
-    out: Path
+    refs: Place | tuple[Place, ...]
+    out: Place
     source: Literal["kadid10k", "tid2013", "custom"] = "kadid10k"
-    source_dir: Path | None = None
+    source_dir: Place | None = None
     allow_missing_anchors: bool = False
     exclude_anchors: tuple[str, ...] = ()
-    exclude_near: Path | None = None
+    exclude_near: Place | None = None
     mos_range: tuple[float, float] | None = None
     higher_is_worse: bool = False
     # None: clip where the ratings are at hand, that of the packaged label model where it labels.

@@ -13,6 +13,7 @@ from glint_label.build.plan import Plan
 from glint_label.errors import ImageError
 from glint_label.images import Photo, encode_image, read_photo
 from glint_label.names import Below
+from glint_label.storage import is_stored
 
 _SAMPLE = 8
 # Bytes of a row of metadata.csv without the reference's name, which it holds once, and the anchor's.
@@ -105,5 +106,7 @@ def _sample_features(plan: Plan, photo: Photo) -> float:
 
 
 def _free_bytes(folder: Path) -> int | None:
+    if is_stored(folder):
+        return None
     existing = next((path for path in (folder, *folder.resolve().parents) if path.is_dir()), None)
     return None if existing is None else shutil.disk_usage(existing).free

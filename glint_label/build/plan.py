@@ -21,6 +21,7 @@ from glint_label.sources import (
     load_source,
     not_found,
 )
+from glint_label.storage import lies_in
 from glint_label.transfer import make_transfer
 from glint_label.transfer.packaged import EMBEDDER, SOURCE, TRANSFERS, PackagedModel, packaged_path, read_model
 from glint_label.visibility import features_version
@@ -106,9 +107,9 @@ def make_plan(config: BuildConfig) -> Plan:
     if config.exclude_anchors:
         source = source.without_anchors(config.exclude_anchors)
     conditions, left_out = makeable_conditions(source) if packaged is None else (packaged.conditions, ())
-    places = (config.refs,) if isinstance(config.refs, Path) else config.refs
+    places = config.refs if isinstance(config.refs, tuple) else (config.refs,)
     for place in places:
-        if place.is_dir() and config.out.resolve().is_relative_to(place.resolve()):
+        if place.is_dir() and lies_in(config.out, place):
             raise UsageError(f"--out {config.out} lies inside --refs {place}: its images would be taken for photos")
     refs, listing = find_images(places)
     names = listing.names[: config.limit]

@@ -14,6 +14,7 @@ from glint_label.embed.embedded import (
 )
 from glint_label.embed.embedder import Embedder, Preparation
 from glint_label.errors import UsageError
+from glint_label.storage import place_of
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -76,7 +77,7 @@ def make_embedder(
 
     check_embedder_name(name)
     if name.startswith("file:"):
-        return FileEmbedder(Path(name.removeprefix("file:")), photos)
+        return FileEmbedder(place_of(name.removeprefix("file:")), photos)
     makers: dict[str, Callable[[], Embedder]] = {
         "clip": lambda: ClipEmbedder(clip_model, clip_weights, resolve_device(device)),
         "resnet101": lambda: ResNetEmbedder(resnet_weights, resolve_device(device)),

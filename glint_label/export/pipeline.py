@@ -17,6 +17,7 @@ from glint_label.files import EXPORT, check_kind, write_atomic
 from glint_label.manifest import EVERYTHING, FileFacts, Selection, read_audit, read_run, root_of, size_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import check_codecs
+from glint_label.storage import place_of
 
 _VERSION = 1  # raise it with every change of the bytes of some format
 
@@ -101,7 +102,7 @@ def export_build(
     if run["status"] != "complete":
         raise StateError(f"{build}: the build has not finished; run the same build command again to go on")
     if images == NONE:
-        root = refs or Path(run["refs"])
+        root = refs or place_of(run["refs"])
     else:
         root = root_of(run, refs)
         check_codecs(build, run, strict)

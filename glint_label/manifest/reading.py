@@ -15,6 +15,7 @@ from glint_label.images import Size
 from glint_label.manifest.schema import REFERENCES_COLUMNS
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
 from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+from glint_label.storage import place_of
 
 
 def digest_of(settings: dict[str, Any]) -> str:
@@ -54,7 +55,7 @@ def root_of(run: dict[str, Any], refs: Path | None = None) -> Path:
     Raises:
         InputError: There is no such folder.
     """
-    root = refs or Path(run["refs"])
+    root = refs or place_of(run["refs"])
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
     return root
@@ -138,13 +139,13 @@ def read_manifest(out: Path | str) -> pd.DataFrame:
     """Read a whole build's rows, with the column `shard` added.
 
     Args:
-        out: The folder that `glint-label build` made.
+        out: The folder that `glint-label build` made, or its address.
 
     Raises:
         InputError: The folder is not a build, or has no finished shard.
         StateError: A shard is damaged.
     """
-    root = Path(out)
+    root = place_of(out)
     tables = [shard.metadata.assign(shard=shard.number) for shard in iterate_shards(root)]
     if not tables:
         raise InputError(f"{root}: has no finished shard yet; run the same build command again to go on")

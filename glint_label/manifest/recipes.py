@@ -71,7 +71,7 @@ def reference_path(refs: Path, reference: str) -> Path:
         InputError: The name leads out of the root: a manifest may come from anyone.
     """
     name = PurePosixPath(from_text(reference))
-    if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+    if name.is_absolute() or ".." in name.parts or "\0" in str(name) or "//" in reference:
         raise InputError(f"{reference!r} leads out of the references root {as_text(refs)}; refused")
     return refs / name
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from glint_label.errors import StateError
 from glint_label.manifest.schema import METADATA_COLUMNS
+from glint_label.storage import is_stored
 
 REPAIR = "run the same build command again to repair it"
 
@@ -103,7 +104,8 @@ def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), 
     numbers = [name for name, kind in kinds.items() if kind != "string"]
     types: dict[Hashable, Any] = {name: text if kind == "string" else kind for name, kind in kinds.items()}
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
+        file = path.open("rb") if is_stored(path) else path
+        table = pd.read_csv(file, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
     return table[list(columns)]

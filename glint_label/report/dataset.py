@@ -20,6 +20,7 @@ from glint_label.report.quality import describe_quality
 from glint_label.report.samples import Group, Reference, choose_for_grid, choose_groups
 from glint_label.report.sprites import Sprites, Thumbnail
 from glint_label.sources import find_source_dir, load_source
+from glint_label.storage import place_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def report_build(
         progress: Makes the progress bar, which counts pictures.
     """
     figures, run = found.figures, found.run
-    photos = _Photos(refs or Path(run["refs"]), _anchor_files(run), size_of(run))
+    photos = _Photos(refs or place_of(run["refs"]), _anchor_files(run), size_of(run))
     groups = choose_groups(found.references, figures["hubs"], len(figures["abstained"]))
     chosen = choose_for_grid(found.references, photos.is_there) if photos.root.is_dir() else []
     rows = {reference.name: _rows_of(out, reference) for reference in chosen}
@@ -143,7 +144,7 @@ def _anchor_files(run: Mapping[str, Any]) -> dict[str, Path]:
     """Find the anchors' files on this machine; empty where they are not here."""
     name = run["config"]["source"]
     try:
-        place = Path(run["source_dir"]) if run.get("source_dir") else find_source_dir(name)
+        place = place_of(run["source_dir"]) if run.get("source_dir") else find_source_dir(name)
         if place is None or not place.is_dir():
             return {}
         mos_range = tuple(run["mos_range"]) if name == "custom" else None

@@ -14,6 +14,7 @@ from glint_label.sources.custom import load_custom
 from glint_label.sources.kadid10k import can_be_made, load_kadid10k
 from glint_label.sources.source import Condition, Source
 from glint_label.sources.tid2013 import load_tid2013
+from glint_label.storage import place_of
 
 __all__ = [
     "FETCHED",
@@ -55,7 +56,7 @@ def load_source(
 
     Args:
         name: One of SOURCES.
-        path: Its folder; by default one of `source_places(name)`.
+        path: Its folder, or its address; by default one of `source_places(name)`.
         allow_missing_anchors: Go on with the anchors that are there.
         mos_range: Lowest and highest possible score, for `custom`; the others declare their own.
         higher_is_worse: Turn the scores of `custom` within their range, as DMOS and the like need.
@@ -71,7 +72,7 @@ def load_source(
         raise UsageError(f"--higher-is-worse is for your own ratings; the scale of {name} is known")
     if mos_range is not None and not -inf < mos_range[0] < mos_range[1] < inf:
         raise UsageError(f"--mos-range {mos_range[0]:g} {mos_range[1]:g}: must be two numbers, the lower one first")
-    root = Path(path) if path is not None else require_source_dir(name)
+    root = place_of(path) if path is not None else require_source_dir(name)
     if not root.is_dir():
         raise SourceError(f"{root}: no such folder; pass the folder of {name} with --source-dir")
     if name == "kadid10k":
@@ -89,7 +90,7 @@ def source_places(name: str) -> list[Path]:
     Where $GLINT_DATA is set, it is believed: the user's data folder is not looked at.
     """
     data = os.environ.get("GLINT_DATA")
-    return [Path(name), Path(data) / name if data else platformdirs.user_data_path("glint-label") / name]
+    return [Path(name), place_of(data) / name if data else platformdirs.user_data_path("glint-label") / name]
 
 
 def find_source_dir(name: str) -> Path | None:

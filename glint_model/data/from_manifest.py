@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from glint_label.distortions import DISTORTIONS
 from glint_label.errors import InputError, StateError
+from glint_label.files import absent_files
 from glint_label.images import Size
 from glint_label.manifest import count_shards, read_run, read_shard, reference_path, size_of
+from glint_label.storage import place_of
 from glint_model.data.rows import Data, Rows
 
 # Transfers whose labels rest on the neighbours that references.csv lists, and on nothing else.
@@ -56,7 +58,7 @@ def read_manifest_rows(
         StateError: The build is unfinished or damaged.
     """
     run = read_run(folder)
-    root = refs or Path(run["refs"])
+    root = refs or place_of(run["refs"])
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; pass the folder of the references with --refs")
     if run.get("status") != "complete":
@@ -178,7 +180,7 @@ class _Gather:
         joined = {name: np.concatenate([part[name] for part in self._columns]) for name in self._columns[0]}
         is_val = joined.pop("is_val")
         if not len(joined["files"]):
-            missing = [path for path in self._photos if not path.is_file()]
+            missing = absent_files(self._root, self._photos)
             if missing:
                 what = f"{len(missing)} of {len(self._photos)} photos"
                 raise InputError(f"{missing[0]}: is missing ({what}); restore it, or pass their folder with --refs")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from glint_label.errors import SourceError, UsageError
 from glint_label.sources import require_source_dir
+from glint_label.storage import place_of
 from glint_model.datasets.anchored import load_anchored
 from glint_model.datasets.clive import load_clive
 from glint_model.datasets.csiq import load_csiq
@@ -48,7 +49,7 @@ def load_dataset(name: str, data_dir: Path | None = None, *, higher_is_worse: bo
         raise UsageError(f"--higher-is-worse is for your own ratings; the scale of {name} is known")
     try:
         if name not in DATASETS:
-            return load_table(Path(name), data_dir, higher_is_worse=higher_is_worse)
+            return load_table(place_of(name), data_dir, higher_is_worse=higher_is_worse)
         root = data_dir or require_source_dir(name)
         if not root.is_dir():
             raise SourceError(f"{root}: no such folder; pass the folder of {name} with --data-dir")

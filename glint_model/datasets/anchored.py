@@ -14,7 +14,7 @@ from glint_label.sources.custom import load_custom
 from glint_label.sources.folder import DatasetFolder
 from glint_label.sources.kadid10k import load_kadid10k
 from glint_label.sources.tid2013 import load_tid2013
-from glint_model.datasets.rated import TURNED, RatedImages, rated_images
+from glint_model.datasets.rated import TURNED, RatedImages, names_missing, rated_images
 
 _SCALES = {
     "kadid10k": "the column dmos as it is: in spite of its name, higher is better",
@@ -56,7 +56,7 @@ def load_anchored(name: str, root: Path, *, higher_is_worse: bool = False) -> Ra
         }
     )
     images = rated_images(table, source.label_file, source.mos_range, DatasetFolder(source.root))
-    there = images["file_name"].map(lambda file_name: (source.root / file_name).is_file())
+    there = ~images["file_name"].isin(names_missing(source.root, images["file_name"]))
     usable = images["group"].isin(source.anchors) | there
     if not usable.any():
         usable[:] = True  # what is missing then is the images, and they are named by who reads them

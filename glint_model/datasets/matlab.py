@@ -10,6 +10,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from glint_label.errors import SourceError
+from glint_label.storage import is_stored
 
 
 def read_numbers(path: Path, name: str) -> NDArray[np.float64]:
@@ -41,7 +42,7 @@ def _read(path: Path, name: str) -> NDArray[Any]:
     if not path.is_file():
         raise SourceError(f"{path}: no such file; --source-dir must be the dataset's folder")
     try:
-        variables = loadmat(path, variable_names=[name])
+        variables = loadmat(path.open("rb") if is_stored(path) else path, variable_names=[name])
     except (MatReadError, NotImplementedError, OSError, ValueError, TypeError, IndexError, zlib.error) as error:
         raise SourceError(f"{path}: not a readable MATLAB file ({error}); download it again") from error
     if name not in variables:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from glint_label.errors import InputError, SourceError, UsageError
+from glint_label.files import absent_files
 from glint_label.sources import Source
 from glint_label.sources.folder import DatasetFolder
 
@@ -75,7 +76,7 @@ class RatedImages:
 
     def missing(self) -> list[str]:
         """List the image files that are not there."""
-        return [name for name in self.images["file_name"] if not (self.root / name).is_file()]
+        return names_missing(self.root, self.images["file_name"])
 
     def without(self, file_names: Iterable[str]) -> "RatedImages":
         """Leave images out.
@@ -134,6 +135,13 @@ def rated_images(
             "level": table["level"].astype(int) if "level" in table else 0,
         }
     ).reset_index(drop=True)
+
+
+def names_missing(root: Path, names: Iterable[str]) -> list[str]:
+    """List the names below a folder that are no files."""
+    paths = [(name, root / name) for name in names]
+    absent = set(absent_files(root, [path for _, path in paths]))
+    return [name for name, path in paths if path in absent]
 
 
 def check_count(table: pd.DataFrame, label_file: Path, expected: int) -> None:
