@@ -43,7 +43,8 @@ def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # never through a link that somebody put there
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -147,6 +148,8 @@ def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
         OutputError: The folder cannot be written.
     """
     make_folder(out, option)
+    if (out / LOCK_FILE).is_symlink():  # some versions of filelock empty the file that it leads to
+        raise StateError(f"{out / LOCK_FILE}: is a link, which no command made; remove it")
     lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
@@ -160,6 +163,18 @@ def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse to write below a folder that came from somebody else and holds linked folders: they may lead anywhere.
+
+    Raises:
+        StateError: Names the link.
+    """
+    for place in ("*", "shards/*", "watched/*", "watched/shards/*"):
+        for path in folder.glob(place):
+            if path.is_symlink() and path.is_dir():
+                raise StateError(f"{path}: is a link, which may lead anywhere; put the folder itself in its place")
 
 
 def own_content(folder: Path) -> list[str]:
@@ -212,7 +227,8 @@ def check_kind(folder: Path, wanted: str) -> bool:
         return True
     if RUN_FILE not in content and "shards" in content:
         raise StateError(
-            f"{folder}: has lost its {RUN_FILE}, so it is not touched; restore that file or choose another --out"
+            f"{folder}: has lost its {RUN_FILE}, so it is not touched; restore that file, run the same "
+            "build command with --repair, or choose another --out"
         )
     if RUN_FILE not in content:
         raise StateError(f"{folder}: holds files that no {wanted} made ({content[0]}); choose another --out")

@@ -17,6 +17,7 @@ from glint_label.manifest import (
     shard_folder,
     write_record,
 )
+from glint_label.manifest.shards import LABELLED, MEASURED
 from glint_label.manifest.tables import read_metadata
 from glint_label.progress import MakeProgress
 from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
@@ -37,7 +38,7 @@ class FinishShards(Stage):
         self._photos = photos
         self._labels = labels
         self._progress = progress
-        self._whole: dict[int, int] = {}  # shards found whole -> time of their record
+        self._whole: dict[int, int | None] = {}  # shards found whole -> time of their record
 
     def missing(self) -> Sequence[int]:
         """Number the shards that are not whole."""
@@ -85,10 +86,13 @@ class FinishShards(Stage):
         written = record_time(folder)
         if self._whole.get(number) != written:
             record = read_record(folder)
-            if record is None or record.config_sha256 != self._plan.digest or record.broken(folder):
+            if record is None or record.config_sha256 != self._plan.digest:
+                return False
+            # A table that is whole and has another hash in the record: it is the record that is damaged.
+            if record.broken(folder) or record.broken(folder, (*LABELLED, *MEASURED), hashed=True):
                 return False
             self._whole[number] = written
-        return written != 0
+        return written is not None
 
     def _tasks(self, number: int) -> list[RenderTask]:
         folder = shard_folder(self._plan.config.out, number)

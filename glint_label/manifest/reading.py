@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,23 @@ from glint_label.manifest.schema import REFERENCES_COLUMNS
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
 from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
 
+# What is read of a run.json without a further look, and as what.
+_NEEDED = {
+    **dict.fromkeys(("status", "refs", "config_sha256"), str),
+    **dict.fromkeys(("mos_range", "missing_anchors", "calls"), list),
+    "config": dict,
+    "anchors": int,
+}
+
 
 def digest_of(settings: dict[str, Any]) -> str:
     """Hash the settings of a build; hex."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def checksum_of(run: Mapping[str, Any]) -> str:
+    """Hash all of a run.json but the field that holds this; hex."""
+    return digest_of({key: value for key, value in run.items() if key != "sha256"})
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -33,8 +46,11 @@ def read_run(out: Path) -> dict[str, Any]:
         raise InputError(f"{out}: {describe_folder(out)}, so it is not the output of `glint-label build`")
     path = out / RUN_FILE
     run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key, kind in _NEEDED.items():
+        if not isinstance(run.get(key), kind):
+            raise StateError(f"{path}: is damaged ({key} is {run.get(key)!r}); {REPAIR}")
     if digest_of(run.get("config", {})) != run.get("config_sha256"):
-        raise StateError(f"{path}: its settings have been edited since the build (their hash differs); restore it")
+        raise StateError(f"{path}: its settings have been edited since the build (their hash differs); {REPAIR}")
     return run
 
 
@@ -71,7 +87,9 @@ def read_audit(out: Path) -> dict[str, Any] | None:
         return None
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not all(isinstance(row["transfer"], str) for row in report["rows"]):
+            raise TypeError("a row without the name of its transfer")
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise StateError(f"{path}: damaged ({error}); {REPAIR}") from error
     return report
 

@@ -12,7 +12,7 @@ import pandas as pd
 from glint_label.errors import StateError
 from glint_label.manifest.schema import METADATA_COLUMNS
 
-REPAIR = "run the same build command again to repair it"
+REPAIR = "run the same build command with --repair"
 
 
 def format_numbers(values: Iterable[float]) -> list[str]:
