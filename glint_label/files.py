@@ -112,7 +112,8 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return tuple(arrays[name] for name in names)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+    # MemoryError: a file may say that its arrays are larger than any memory.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, MemoryError) as error:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
 
 
@@ -184,10 +185,23 @@ def own_content(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE and not _is_temporary(path.name))
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file, whoever wrote it.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or nested deeper than anything that we write.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def kind_of(folder: Path) -> str | None:
     """Tell what a folder is by its run.json: BUILD, RUN, EXPORT, or None where that says none of them."""
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / RUN_FILE)
     except (OSError, ValueError):
         return None
     kind = content.get("kind") if isinstance(content, dict) else None

@@ -9,16 +9,14 @@ from glint_label.build.plan import Plan
 from glint_label.build.stage import Stage
 from glint_label.engines import run_tasks
 from glint_label.manifest import (
-    REFERENCES_COLUMNS,
     FileFacts,
     read_record,
-    read_rows,
     record_time,
     shard_folder,
     write_record,
 )
 from glint_label.manifest.shards import LABELLED, MEASURED
-from glint_label.manifest.tables import read_metadata
+from glint_label.manifest.tables import read_metadata, read_references
 from glint_label.progress import MakeProgress
 from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
 
@@ -101,7 +99,7 @@ class FinishShards(Stage):
                 if Path(name).suffix == self._plan.config.suffix:
                     (folder / name).unlink(missing_ok=True)
         rows = read_metadata(folder / "metadata.csv")
-        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        references = read_references(folder / "references.csv")
         return list(render_tasks(folder, rows, references, self._plan.refs, self._plan.config.size))
 
     def _finish(self, number: int, pixels: dict[str, FileFacts]) -> None:

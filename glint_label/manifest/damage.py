@@ -7,9 +7,9 @@ from typing import Any
 from glint_label.errors import StateError
 from glint_label.files import RUN_FILE
 from glint_label.manifest.reading import checksum_of
-from glint_label.manifest.schema import FAILED_COLUMNS, REFERENCES_COLUMNS
+from glint_label.manifest.schema import FAILED_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, FileFacts, ShardCounts, is_whole, read_record
-from glint_label.manifest.tables import read_metadata, read_rows
+from glint_label.manifest.tables import read_metadata, read_references, read_rows
 
 CHANGED, MISSING = "has changed since it was built", "is missing"
 
@@ -80,7 +80,7 @@ def counts_agree(folder: Path) -> bool:
     """Read a shard's tables, and tell whether the counts of its record are theirs."""
     record = read_record(folder)
     try:
-        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        references = read_references(folder / "references.csv")
         failures = read_rows(folder / "failed.csv", FAILED_COLUMNS)
         rows = read_metadata(folder / "metadata.csv", ("dist_level",))
     except StateError:

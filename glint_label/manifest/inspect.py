@@ -14,9 +14,9 @@ from glint_label.images import Size
 from glint_label.manifest.coverage import describe_references
 from glint_label.manifest.damage import CHANGED, MISSING, agree, damage_beside_shards, damage_of_shard
 from glint_label.manifest.reading import read_audit, read_run, size_of
-from glint_label.manifest.schema import FAILED_COLUMNS, REFERENCES_COLUMNS
+from glint_label.manifest.schema import FAILED_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, count_shards, read_record, shard_folder
-from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+from glint_label.manifest.tables import REPAIR, read_metadata, read_references, read_rows
 from glint_label.manifest.totals import LABEL_BINS, Totals
 from glint_label.progress import MakeProgress, no_progress
 
@@ -141,7 +141,7 @@ def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], numbe
         return nothing
     try:
         rows = read_metadata(folder / "metadata.csv", _COUNTED, "category")
-        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        references = read_references(folder / "references.csv")
         failures = read_rows(folder / "failed.csv", FAILED_COLUMNS)
         pixels = _count_pixels(folder)
     except StateError as error:

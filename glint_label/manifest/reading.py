@@ -10,19 +10,11 @@ from typing import Any
 import pandas as pd
 
 from glint_label.errors import InputError, StateError
-from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of
+from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of, read_json
 from glint_label.images import Size
-from glint_label.manifest.schema import REFERENCES_COLUMNS
+from glint_label.manifest.shapes import AuditShape, RunShape, check_shape
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
-from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
-
-# What is read of a run.json without a further look, and as what.
-_NEEDED = {
-    **dict.fromkeys(("status", "refs", "config_sha256"), str),
-    **dict.fromkeys(("mos_range", "missing_anchors", "calls"), list),
-    "config": dict,
-    "anchors": int,
-}
+from glint_label.manifest.tables import REPAIR, read_metadata, read_references
 
 
 def digest_of(settings: dict[str, Any]) -> str:
@@ -45,11 +37,8 @@ def read_run(out: Path) -> dict[str, Any]:
     if kind_of(out) != BUILD:
         raise InputError(f"{out}: {describe_folder(out)}, so it is not the output of `glint-label build`")
     path = out / RUN_FILE
-    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    for key, kind in _NEEDED.items():
-        if not isinstance(run.get(key), kind):
-            raise StateError(f"{path}: is damaged ({key} is {run.get(key)!r}); {REPAIR}")
-    if digest_of(run.get("config", {})) != run.get("config_sha256"):
+    run = check_shape(RunShape, read_json(path), path)
+    if digest_of(run["config"]) != run["config_sha256"]:
         raise StateError(f"{path}: its settings have been edited since the build (their hash differs); {REPAIR}")
     return run
 
@@ -86,12 +75,10 @@ def read_audit(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(row["transfer"], str) for row in report["rows"]):
-            raise TypeError("a row without the name of its transfer")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        report = read_json(path)
+    except (OSError, ValueError) as error:
         raise StateError(f"{path}: damaged ({error}); {REPAIR}") from error
-    return report
+    return check_shape(AuditShape, report, path)
 
 
 @dataclass(frozen=True)
@@ -131,7 +118,7 @@ def read_shard(out: Path, number: int) -> ShardTables:
         raise StateError(f"{folder / name}: {state}; {REPAIR}")
     digest = hashlib.sha256("".join(record.files[name].sha256 for name in LABELLED).encode()).hexdigest()
     metadata = read_metadata(folder / "metadata.csv")
-    references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+    references = read_references(folder / "references.csv")
     return ShardTables(folder, number, record.config_sha256, metadata, references, digest)
 
 

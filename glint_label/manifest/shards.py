@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from glint_label.files import sha256_of, write_atomic
+from glint_label.files import read_json, sha256_of, write_atomic
 
 SHARD_SIZE = 64  # references; 64 x 125 = 8,000 rows, below the 10,000 files a folder that dataset hubs allow
 SUCCESS = "_SUCCESS.json"
@@ -139,7 +139,7 @@ def record_time(folder: Path) -> int | None:
 def read_record(folder: Path) -> ShardRecord | None:
     """Read a shard's record; None where it is not done, or the record is damaged."""
     try:
-        record = json.loads((folder / SUCCESS).read_text(encoding="utf-8"))
+        record = read_json(folder / SUCCESS)
         counts = ShardCounts(*(int(record[name]) for name in ShardCounts.__dataclass_fields__))
         files = {name: FileFacts(int(facts["bytes"]), str(facts["sha256"])) for name, facts in record["files"].items()}
         whole = all(name in files for name in (*LABELLED, *MEASURED[:2]))
