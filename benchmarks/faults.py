@@ -111,6 +111,7 @@ class Builds:
             return process
         try:
             os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
             log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -216,7 +217,10 @@ class Trials:
             outcome.missed += 1
             return False
         os.kill(target, number)
-        self._finish(outcome, out, self._builds.end(process))
+        if (code := self._builds.end(process)) == 0 and not at_worker:
+            outcome.missed += 1  # it was about to end
+            return False
+        self._finish(outcome, out, code)
         return True
 
     def fill_disk(self, outcome: Outcome) -> bool:

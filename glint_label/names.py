@@ -35,6 +35,14 @@ def from_text(text: str) -> str:
     return path
 
 
+def guarded(name: str) -> str:
+    """Keep a spreadsheet from taking a name, as `as_text` writes it, for a formula: `./` goes before one like that.
+
+    As a path it is the same: `Path("./=1+1.png") == Path("=1+1.png")`.
+    """
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
+
+
 @contextmanager
 def plain_name(path: Path) -> Iterator[Path]:
     """Name a file in UTF-8 while the block lasts, for libraries that open no other name.
