@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from glint_label.build.pipeline import BuildReport
 
 
+_SHOWN = 20  # damaged files
+
+
 class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the newest click only
     """`512x384`, or `native` for None."""
 
@@ -107,13 +110,14 @@ class PictureSize(click.ParamType):  # type: ignore[type-arg] # generic in the n
 @click.option("--limit", type=int, metavar="N", help="Use only the first N photos.")
 @click.option("--dry-run", is_flag=True, help="Check everything and estimate size and time; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Delete an earlier build in --out first.")
+@click.option("--repair", is_flag=True, help="Read every file of the build in --out, and make damaged ones again.")
 @click.option("--retry-failed", is_flag=True, help="Try the photos in failed.csv again.")
 @click.option(
     "--max-failures", type=int, metavar="N", help="Stop with exit code 4 if more photos fail.  [default: no limit]"
 )
 @strict_option
 @config_option
-def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **options: Any) -> None:
+def build(dry_run: bool, overwrite: bool, repair: bool, retry_failed: bool, strict: bool, **options: Any) -> None:
     """Label every photo in a folder.
 
     Writes a manifest with one row per photo, distortion and level. If it is
@@ -140,7 +144,10 @@ def build(dry_run: bool, overwrite: bool, retry_failed: bool, strict: bool, **op
         return
     from glint_label.build.pipeline import build as run
 
-    show_report(run(plan, overwrite=overwrite, retry_failed=retry_failed, strict=strict, progress=show_progress))
+    report = run(
+        plan, overwrite=overwrite, repair=repair, retry_failed=retry_failed, strict=strict, progress=show_progress
+    )
+    show_report(report, repair)
 
 
 def show_estimate(figures: dict[str, Any]) -> None:
@@ -156,8 +163,16 @@ def show_estimate(figures: dict[str, Any]) -> None:
         click.echo(f"  disk        {size(figures['free_bytes'])} free in {figures['out']}")
 
 
-def show_report(report: "BuildReport") -> None:
+def show_report(report: "BuildReport", repair: bool) -> None:
     """Print what a build ended with, and what to type next."""
+    if report.damaged:
+        click.echo(f"Made again, as {many(len(report.damaged), 'file')} had been damaged:")
+        for line in report.damaged[:_SHOWN]:
+            click.echo(f"  {line}")
+        if len(report.damaged) > _SHOWN:
+            click.echo(f"  ... and {count(len(report.damaged) - _SHOWN)} more")
+    elif repair:
+        click.echo("Every file is as it was written")
     counts = report.counts
     labelled = counts["references"] - counts["abstained"] - counts["excluded"]
     click.echo(f"{many(counts['rows'], 'row')} for {many(labelled, 'photo')} in {report.out}", nl=False)

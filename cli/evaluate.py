@@ -23,6 +23,7 @@ from glint_cli.scoring import checkpoint_option, crops_option, open_scorer
 from glint_cli.text import count, table, to_json
 from glint_label.files import format_json, make_folder, write_atomic
 from glint_label.manifest import format_csv
+from glint_label.names import guarded
 
 if TYPE_CHECKING:
     from glint_model.evaluation.evaluate import Evaluation
@@ -130,7 +131,8 @@ def evaluate(
         name = checkpoint.name if checkpoint else "The packaged network"
         title = f"{name} on {rated.name}: {count(len(scored))} images of {count(found.contents)} contents"
         columns = ["file_name", "group", "distortion", "level", "mos", "score", *(b.name for b in baselines.BASELINES)]
-        write_atomic(out / "scores.csv", format_csv(columns, scored[columns].itertuples(index=False)))
+        listed = scored[columns].assign(file_name=scored["file_name"].map(guarded))
+        write_atomic(out / "scores.csv", format_csv(columns, listed.itertuples(index=False)))
         write_atomic(out / "metrics.json", format_json(figures))
         write_atomic(out / "scatter.png", scatter(scored, found.pooled.metrics, title))
         kept.remove()

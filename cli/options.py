@@ -105,8 +105,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Makes plain values only, and no value twice: a few lines of aliases of aliases would fill any memory."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("names with * are not supported, write the value again")
+            return super().compose_node(parent, index)
+
     try:
-        entries = yaml.safe_load(read_text(path)) or {}
+        entries = yaml.load(read_text(path), Loader) or {}  # noqa: S506 (a SafeLoader)
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(entries, dict):

@@ -16,6 +16,7 @@ from glint_cli.text import count
 from glint_label.errors import InputError, UsageError
 from glint_label.files import write_atomic
 from glint_label.manifest import format_csv
+from glint_label.names import guarded
 
 if TYPE_CHECKING:
     from glint_model.evaluation.score import Scored
@@ -92,7 +93,7 @@ def score(
 
 def to_csv(rows: "list[Scored]") -> str:
     """Write file_name, score, error; no score for an image with an error."""
-    lines = [(row.file_name, "" if row.error else f"{row.score:.6f}", row.error) for row in rows]
+    lines = [(guarded(row.file_name), "" if row.error else f"{row.score:.6f}", row.error) for row in rows]
     return format_csv(("file_name", "score", "error"), lines)
 
 

@@ -4,6 +4,7 @@ import errno
 import io
 import locale
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -23,8 +24,20 @@ class StdoutError(Exception):
         return self.exit_code == 141
 
 
+# Names come with photos and manifests of others: control characters would do something to a terminal, and marks that
+# change the order of letters make a name look like another one. On stderr, bars return to the start of their line, and
+# one above another moves up.
+_CONTROL = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+_HARMFUL = {1: re.compile(rf"{_CONTROL}|\r(?!\n)"), 2: re.compile(rf"(?!\x1b\[A){_CONTROL}")}
+_ORDER = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 class _Stream(io.TextIOWrapper):
-    """Text with escapes for what the encoding lacks; once it cannot be written, it takes everything in silence."""
+    """Text with escapes for what the encoding lacks; once it cannot be written, it takes everything in silence.
+
+    Control characters that would do something to a terminal are written as escapes too, and on a terminal marks that
+    change the order of letters. Elsewhere these stay: another program may read the names.
+    """
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # a property in the base class as well
@@ -35,8 +48,11 @@ class _Stream(io.TextIOWrapper):
     def write(self, text: str) -> int:
         if text == "":  # click tries whether that works; a full device refuses even this
             return 0
+        harmless = _HARMFUL[2 if self.fileno() == 2 else 1].sub(_escape, text)
+        if self.isatty():
+            harmless = _ORDER.sub(_escape, harmless)
         try:
-            return super().write(text)
+            super().write(harmless)
         except OSError as error:
             self._end(error)
         return len(text)
@@ -53,6 +69,11 @@ class _Stream(io.TextIOWrapper):
         os.close(nowhere)
         if self.fileno() == 1:
             raise StdoutError(error)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def open_streams() -> None:

@@ -1,10 +1,14 @@
 """How numbers and tables look on a terminal."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 
 from glint_cli.terminal import shows_unicode
+
+# Control characters that JSON lets stand, and marks that change the order of letters on a terminal.
+_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def count(number: int) -> str:
@@ -59,4 +63,5 @@ def bar(share: float, width: int) -> str:
 
 def to_json(value: object) -> str:
     """Write JSON for stdout, with its own escapes for what stdout cannot hold."""
-    return json.dumps(value, indent=1, ensure_ascii=not shows_unicode(sys.stdout))
+    text = json.dumps(value, indent=1, ensure_ascii=not shows_unicode(sys.stdout))
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

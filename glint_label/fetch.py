@@ -10,8 +10,10 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -25,6 +27,10 @@ from glint_label.sources import Source, load_source, source_places
 from glint_label.weights import find_weights
 
 _MOST_BYTES, _MOST_FILES = 20e9, 100_000  # that an archive may unpack to: KADID-10k has 3 GB in 10,208 files
+_MOST_RATIO, _SMALL = (
+    50,
+    1e8,
+)  # times the size of the archive, where it is more than so many bytes: pictures are packed
 _DAMAGED = (BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -254,7 +260,7 @@ def _check_entries(packed: Path, entries: Sequence[ZipInfo], folder: Path) -> No
         if path.anchor or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
             raise DownloadError(f"{packed}: {entry.filename!r} is a link or leads out of the folder")
     size = sum(entry.file_size for entry in entries)  # no more than these bytes are read of an entry
-    if size > _MOST_BYTES or len(entries) > _MOST_FILES:
+    if size > _most_bytes(packed) or len(entries) > _MOST_FILES:
         raise DownloadError(
             f"{packed}: would unpack to {size / 1e9:.0f} GB in {len(entries):,} files, more than any of these datasets"
         )
@@ -262,12 +268,17 @@ def _check_entries(packed: Path, entries: Sequence[ZipInfo], folder: Path) -> No
         raise OutputError(f"{folder}: {size / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; make room")
 
 
+def _most_bytes(packed: Path) -> float:
+    """Tell how much an archive may unpack to: a small one that unpacks to a full disk is a trap."""
+    return min(_MOST_BYTES, max(_SMALL, _MOST_RATIO * packed.stat().st_size))
+
+
 def _unpack_rar(packed: Path, folder: Path) -> None:
     """Let one of the programs unpack it that can.
 
     Raises:
         InputError: None of them is installed.
-        DownloadError: They could not, or there are links in it.
+        DownloadError: They could not, or there is more in it than a dataset holds, or anything but files and folders.
     """
     installed = {program: path for program in _UNRAR if (path := shutil.which(program))}
     if not installed:
@@ -278,14 +289,34 @@ def _unpack_rar(packed: Path, folder: Path) -> None:
         )
     for program, path in installed.items():
         arguments = [part.format(archive=packed.resolve(), folder=folder) for part in _UNRAR[program]]
-        ended = subprocess.run([path, *arguments], capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
-        if ended.returncode == 0:
+        code, said = _watched([path, *arguments], packed, folder)
+        if code == 0:
             break
     else:
-        reason = (ended.stderr or ended.stdout).strip()[:200]
+        reason = said.strip()[:200]
         raise DownloadError(f"{packed}: cannot be unpacked with {' or '.join(installed)} ({reason})")
-    if any(path.is_symlink() for path in folder.rglob("*")):
-        raise DownloadError(f"{packed}: holds links, which the dataset does not")
+    if any(path.is_symlink() or not (path.is_file() or path.is_dir()) for path in folder.rglob("*")):
+        raise DownloadError(f"{packed}: holds links or devices, which the dataset does not")
+
+
+def _watched(command: Sequence[str], packed: Path, folder: Path) -> tuple[int, str]:
+    """Run a program that unpacks, and end it where it writes more than a dataset holds; its exit code and words."""
+    most = _most_bytes(packed)
+    with TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said) as run:  # noqa: S603
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    run.wait(timeout=0.5)
+                code = run.poll()
+                files = [path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+                if sum(files) > most or len(files) > _MOST_FILES:
+                    limit = f"{most / 1e9:.1f} GB or {_MOST_FILES:,} files"
+                    raise DownloadError(f"{packed}: unpacks to more than {limit}, more than any of these datasets")
+                if code is not None:
+                    said.seek(0)
+                    return code, said.read(10_000).decode(errors="replace")
+        finally:
+            run.kill()  # does nothing to one that has ended
 
 
 def _move(folder: Path, target: Path) -> None:

@@ -67,7 +67,8 @@ def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # never through a link that somebody put there
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -139,7 +140,8 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return tuple(arrays[name] for name in names)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+    # MemoryError: a file may say that its arrays are larger than any memory.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, MemoryError) as error:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
 
 
@@ -226,6 +228,8 @@ def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
             yield
         return
     make_folder(out, option)
+    if (out / LOCK_FILE).is_symlink():  # some versions of filelock empty the file that it leads to
+        raise StateError(f"{out / LOCK_FILE}: is a link, which no command made; remove it")
     lock = FileLock(out / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
@@ -241,6 +245,18 @@ def lock_folder(out: Path, option: str = "--out") -> Iterator[None]:
         lock.release()
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse to write below a folder that came from somebody else and holds linked folders: they may lead anywhere.
+
+    Raises:
+        StateError: Names the link.
+    """
+    for place in ("*", "shards/*", "watched/*", "watched/shards/*"):
+        for path in folder.glob(place):
+            if path.is_symlink() and path.is_dir():
+                raise StateError(f"{path}: is a link, which may lead anywhere; put the folder itself in its place")
+
+
 def own_content(folder: Path) -> list[str]:
     """List what a folder holds, sorted, but for the lock and what a killed run left half written."""
     if not folder.is_dir():
@@ -248,10 +264,23 @@ def own_content(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE and not _is_temporary(path.name))
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file, whoever wrote it.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or nested deeper than anything that we write.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def kind_of(folder: Path) -> str | None:
     """Tell what a folder is by its run.json: BUILD, RUN, EXPORT, or None where that says none of them."""
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / RUN_FILE)
     except (OSError, ValueError):
         return None
     kind = content.get("kind") if isinstance(content, dict) else None
@@ -291,7 +320,8 @@ def check_kind(folder: Path, wanted: str) -> bool:
         return True
     if RUN_FILE not in content and "shards" in content:
         raise StateError(
-            f"{folder}: has lost its {RUN_FILE}, so it is not touched; restore that file or choose another --out"
+            f"{folder}: has lost its {RUN_FILE}, so it is not touched; restore that file, run the same "
+            "build command with --repair, or choose another --out"
         )
     if RUN_FILE not in content:
         raise StateError(f"{folder}: holds files that no {wanted} made ({content[0]}); choose another --out")

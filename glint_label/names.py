@@ -62,6 +62,14 @@ class Below(Sequence[Path]):
         return self._root / from_text(self._names[place])
 
 
+def guarded(name: str) -> str:
+    """Keep a spreadsheet from taking a name, as `as_text` writes it, for a formula: `./` goes before one like that.
+
+    As a path it is the same: `Path("./=1+1.png") == Path("=1+1.png")`.
+    """
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
+
+
 @contextmanager
 def plain_name(path: Path) -> Iterator[Path]:
     """Name a file in UTF-8 while the block lasts, for libraries that open no other name.

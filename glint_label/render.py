@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
 from glint_label.errors import ImageError, InputError, StateError
-from glint_label.files import absent_files, lock_folder, write_atomic
+from glint_label.files import absent_files, lock_folder, refuse_links, write_atomic
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import (
     EVERYTHING,
@@ -206,6 +206,7 @@ def render_build(
     check_codecs(out, run, strict)
     root = root_of(run, refs)
     with lock_folder(out):
+        refuse_links(out)
         tasks = [
             task
             for shard in iterate_shards(out)

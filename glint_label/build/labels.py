@@ -58,7 +58,7 @@ class LabelShards(Stage):
         self._watched = watched
         self._progress = progress
         self._fresh: dict[int, ShardCounts] = {}  # labelled by this call
-        self._whole: dict[int, tuple[int, ShardCounts]] = {}  # found whole, with the time of their record
+        self._whole: dict[int, tuple[int | None, ShardCounts]] = {}  # found whole, with the time of their record
 
     def missing(self) -> Sequence[int]:
         """Number the shards whose tables are missing, damaged, or of other photos."""

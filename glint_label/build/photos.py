@@ -124,9 +124,11 @@ class MeasurePhotos(Stage):
         if record is not None and record.broken(folder, MEASURED, hashed=True):
             return None
         try:
-            return read_measured(folder, bool(self._features))[2]
+            photos, _, failures = read_measured(folder, bool(self._features))
         except StateError:
             return None
+        # Before there is a record, nothing else tells that a table has lost a line.
+        return failures if {*photos.names, *(name for name, *_ in failures)} == set(shard.names) else None
 
     def _finish(self, shard: Shard, decoded: Mapping[str, DecodedPhoto]) -> None:
         """Embed what was decoded and join it with what was known before, when only the failures were tried again."""

@@ -26,9 +26,11 @@ from glint_label.build.labels import LabelShards
 from glint_label.build.photos import MeasurePhotos, MeasureWatched, read_failures
 from glint_label.build.pixels import FinishShards
 from glint_label.build.plan import Plan, make_plan
+from glint_label.build.repair import discard_damaged
 from glint_label.build.stage import Stage
 from glint_label.build.tables import WriteTables
 from glint_label.embed import EmbeddedPhotos, read_embedded
+from glint_label.errors import UsageError
 from glint_label.manifest import shard_folder
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.transfer.neighbours import similarity_among
@@ -44,6 +46,7 @@ class BuildReport:
         failures: Reason -> number of photos.
         seconds: Wall time of this call.
         resumed: Shards that an earlier call had finished.
+        damaged: What was found damaged and is made again: path below the folder, and what was wrong with it.
         left_out: Distortions of the source that cannot be made here.
         missing_anchors: Anchors that the source lacks.
         other_size: References of another size than the rated pictures, of which their labels speak.
@@ -54,6 +57,7 @@ class BuildReport:
     failures: dict[str, int]
     seconds: float
     resumed: int
+    damaged: tuple[str, ...]
     left_out: tuple[str, ...]
     missing_anchors: tuple[str, ...]
     other_size: int
@@ -63,6 +67,7 @@ def build(
     config: BuildConfig | Plan,
     *,
     overwrite: bool = False,
+    repair: bool = False,
     retry_failed: bool = False,
     strict: bool = False,
     command: Sequence[str] = (),
@@ -73,6 +78,8 @@ def build(
     Args:
         config: The settings, or what `make_plan` made of them.
         overwrite: Delete an earlier build in the same folder first.
+        repair: Read every file, pixels too, and make again what is not as it was written. Otherwise pixel files are
+            compared by their sizes.
         retry_failed: Try the photos in failed.csv again.
         strict: Refuse to go on with other image codecs than those of earlier calls.
         command: The command line, for run.json; the running program's by default.
@@ -82,7 +89,11 @@ def build(
         GlintError: See glint_label.errors; what is finished stays.
     """
     plan = config if isinstance(config, Plan) else make_plan(config)
-    with open_build(plan, overwrite=overwrite, strict=strict, command=command or sys.argv) as run:
+    if repair and overwrite:
+        raise UsageError("--repair and --overwrite: choose one; --overwrite deletes what --repair would keep")
+    command = command or sys.argv
+    with open_build(plan, overwrite=overwrite, repair=repair, strict=strict, command=command) as run:
+        damaged = discard_damaged(plan, run, every_file=repair, progress=progress)
         fit = FitSource(plan, progress)
         watched = MeasureWatched(plan, progress)
         photos = MeasurePhotos(plan, retry_failed, progress)
@@ -105,6 +116,7 @@ def build(
             failures,
             run.seconds,
             resumed,
+            damaged,
             plan.left_out,
             plan.source.missing_anchors,
             _count_other_sizes(plan, fit.anchors),

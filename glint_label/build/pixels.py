@@ -10,15 +10,14 @@ from glint_label.build.plan import Plan
 from glint_label.build.stage import Stage
 from glint_label.engines import run_tasks
 from glint_label.manifest import (
-    REFERENCES_COLUMNS,
     FileFacts,
     read_record,
-    read_rows,
     record_time,
     shard_folder,
     write_record,
 )
-from glint_label.manifest.tables import read_metadata
+from glint_label.manifest.shards import LABELLED, MEASURED
+from glint_label.manifest.tables import read_metadata, read_references
 from glint_label.progress import MakeProgress
 from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
 
@@ -40,7 +39,7 @@ class FinishShards(Stage):
         self._photos = photos
         self._labels = labels
         self._progress = progress
-        self._whole: dict[int, int] = {}  # shards found whole -> time of their record
+        self._whole: dict[int, int | None] = {}  # shards found whole -> time of their record
 
     def missing(self) -> Sequence[int]:
         """Number the shards that are not whole."""
@@ -93,10 +92,13 @@ class FinishShards(Stage):
         written = record_time(folder)
         if self._whole.get(number) != written:
             record = read_record(folder)
-            if record is None or record.config_sha256 != self._plan.digest or record.broken(folder):
+            if record is None or record.config_sha256 != self._plan.digest:
+                return False
+            # A table that is whole and has another hash in the record: it is the record that is damaged.
+            if record.broken(folder) or record.broken(folder, (*LABELLED, *MEASURED), hashed=True):
                 return False
             self._whole[number] = written
-        return written != 0
+        return written is not None
 
     def _tasks(self, number: int) -> list[RenderTask]:
         folder = shard_folder(self._plan.config.out, number)
@@ -105,7 +107,7 @@ class FinishShards(Stage):
                 if Path(name).suffix == self._plan.config.suffix:
                     (folder / name).unlink(missing_ok=True)
         rows = read_metadata(folder / "metadata.csv")
-        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        references = read_references(folder / "references.csv")
         return list(render_tasks(folder, rows, references, self._plan.refs, self._plan.config.size))
 
     def _finish(self, number: int, pixels: dict[str, FileFacts]) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from glint_label.export.format import NONE, About, Format, Part, Sample
-from glint_label.export.tables import COLUMNS, guarded, text_columns, write_table, write_tables
+from glint_label.export.tables import COLUMNS, text_columns, write_table, write_tables
 from glint_label.files import format_json, sha256_of, write_atomic
 from glint_label.manifest import METADATA_COLUMNS, REFERENCES_COLUMNS
+from glint_label.names import guarded
 
 _KINDS = {"string": "sc:Text", "int64": "sc:Integer", "float64": "sc:Float"}
 _GUARDED = ("reference", "near_duplicate_of")

@@ -23,6 +23,7 @@ from glint_label.files import (
     delete_own,
     format_json,
     lock_folder,
+    read_json,
     remove_temporaries,
     write_atomic,
 )
@@ -172,7 +173,7 @@ def _check_settings(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]
 def _read(path: Path) -> dict[str, Any]:
     """Read a JSON object; empty where there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

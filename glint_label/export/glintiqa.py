@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from glint_label.export.format import NONE, About, Format, Part, Sample
-from glint_label.export.tables import guarded, write_table
+from glint_label.export.tables import write_table
 from glint_label.files import write_atomic
 from glint_label.manifest import format_numbers
+from glint_label.names import guarded
 
 BATCH = 1_000  # references a label file, and a folder of images
 HIGHEST = 9.0  # labels are 0..9 there

@@ -8,17 +8,10 @@ import pandas as pd
 
 from glint_label.files import open_atomic
 from glint_label.manifest import METADATA_COLUMNS, format_lines, format_numbers
+from glint_label.names import guarded
 
 COLUMNS = tuple(METADATA_COLUMNS)
 NAMES = ("reference", "anchor")  # columns that hold names which others chose
-
-
-def guarded(name: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula: `./` goes before one that begins like a formula.
-
-    As a path it is the same: `Path("./=1+1.png") == Path("=1+1.png")`.
-    """
-    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def text_columns(rows: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ Tables are read by header name, never by position, and every file that is read i
 """
 
 from glint_label.manifest.reading import (
+    checksum_of,
     digest_of,
     finished_shards,
     iterate_shards,
@@ -61,6 +62,7 @@ __all__ = [
     "ShardCounts",
     "ShardRecord",
     "anchor_seeds",
+    "checksum_of",
     "count_shards",
     "cut_shards",
     "digest_of",

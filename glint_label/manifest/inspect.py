@@ -12,10 +12,11 @@ from glint_label.engines import run_tasks
 from glint_label.errors import StateError
 from glint_label.images import Size
 from glint_label.manifest.coverage import describe_references
+from glint_label.manifest.damage import CHANGED, MISSING, agree, damage_beside_shards, damage_of_shard
 from glint_label.manifest.reading import read_audit, read_run, size_of
-from glint_label.manifest.schema import FAILED_COLUMNS, REFERENCES_COLUMNS
+from glint_label.manifest.schema import FAILED_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, count_shards, read_record, shard_folder
-from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+from glint_label.manifest.tables import REPAIR, read_metadata, read_references, read_rows
 from glint_label.manifest.totals import LABEL_BINS, Totals
 from glint_label.progress import MakeProgress, no_progress
 
@@ -85,6 +86,9 @@ def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progr
     shards = [shard for start in sorted(found) for shard in found[start]]
     problems = [problem for shard in shards for problem in shard.problems]
     references = [row for shard in shards for row in shard.references]
+    damage = damage_beside_shards(out, run)
+    problems += [f"{out / name}: {state}; {REPAIR}" for name, state in damage.items()]
+    audit = None if "audit.json" in damage else read_audit(out)
     if run["status"] != "complete":
         problems.append(f"{out}: the build has not finished; run the same build command again to go on")
     else:
@@ -96,7 +100,7 @@ def inspect_build(out: Path, workers: int = 0, progress: MakeProgress = no_progr
         "ratings_note": run.get("ratings_note", ""),
         "embedder": run["config"]["embedder"]["embedder"],
         "transfer": run["config"]["transfer"],
-        "audit": {row["transfer"]: row for row in (read_audit(out) or {"rows": []})["rows"]},
+        "audit": {row["transfer"]: row for row in (audit or {"rows": []})["rows"]},
         "anchors": run["anchors"],
         "missing_anchors": run["missing_anchors"],
         "mos_range": [low, high],
@@ -137,11 +141,14 @@ def _look_at_shard(out: Path, digest: str, mos_range: tuple[float, float], numbe
         return nothing
     try:
         rows = read_metadata(folder / "metadata.csv", _COUNTED, "category")
-        references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+        references = read_references(folder / "references.csv")
         failures = read_rows(folder / "failed.csv", FAILED_COLUMNS)
         pixels = _count_pixels(folder)
     except StateError as error:
         return nothing if problems else replace(nothing, problems=[str(error)])
+    record = read_record(folder)
+    if record is None or not agree(record.counts, references, len(failures), len(rows)):
+        problems.append(f"{folder / SUCCESS}: {CHANGED}; {REPAIR}")
     totals.add(Totals.of(rows, mos_range))
     return _ShardFound(problems, references, failures, pixels)
 
@@ -168,22 +175,11 @@ def _check_shard(folder: Path, digest: str) -> tuple[list[str], bool]:
     Returns:
         What is wrong, and whether the tables of labels can be counted all the same.
     """
-    record = read_record(folder)
-    if record is None:
-        state = "damaged" if (folder / SUCCESS).is_file() else "missing, so the shard is not finished"
-        return [f"{folder / SUCCESS}: {state}; {REPAIR}"], False
-    if record.config_sha256 != digest:
-        return [f"{folder}: was made with another configuration; build again with --overwrite"], not record.broken(
-            folder, LABELLED, hashed=True
-        )
-    tables = [name for name in record.files if name in (*LABELLED, *MEASURED)]
-    broken = record.broken(folder, tables, hashed=True)
-    broken += record.broken(folder, [name for name in record.files if name not in tables])
-    problems = [
-        f"{folder / name}: {'has changed since it was built' if (folder / name).is_file() else 'is missing'}; {REPAIR}"
-        for name in broken
-    ]
-    return problems, not set(broken) & set(LABELLED)
+    damage = damage_of_shard(folder, digest, pixels=False)
+    if damage.get(SUCCESS) == MISSING:
+        return [f"{folder / SUCCESS}: is missing, so the shard is not finished; {REPAIR}"], False
+    problems = [f"{folder / name}: {state}; {REPAIR}" for name, state in damage.items()]
+    return problems, not set(damage) & {*LABELLED, SUCCESS}
 
 
 def _check_totals(out: Path, run: dict[str, Any], rows: int, shards: int) -> list[str]:

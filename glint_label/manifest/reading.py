@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,22 @@ from typing import Any
 import pandas as pd
 
 from glint_label.errors import InputError, StateError
-from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of
+from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of, read_json
 from glint_label.images import Size
-from glint_label.manifest.schema import REFERENCES_COLUMNS
+from glint_label.manifest.shapes import AuditShape, RunShape, check_shape
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder
-from glint_label.manifest.tables import REPAIR, read_metadata, read_rows
+from glint_label.manifest.tables import REPAIR, read_metadata, read_references
 from glint_label.storage import place_of
 
 
 def digest_of(settings: dict[str, Any]) -> str:
     """Hash the settings of a build; hex."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def checksum_of(run: Mapping[str, Any]) -> str:
+    """Hash all of a run.json but the field that holds this; hex."""
+    return digest_of({key: value for key, value in run.items() if key != "sha256"})
 
 
 def read_run(out: Path) -> dict[str, Any]:
@@ -33,9 +38,9 @@ def read_run(out: Path) -> dict[str, Any]:
     if kind_of(out) != BUILD:
         raise InputError(f"{out}: {describe_folder(out)}, so it is not the output of `glint-label build`")
     path = out / RUN_FILE
-    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if digest_of(run.get("config", {})) != run.get("config_sha256"):
-        raise StateError(f"{path}: its settings have been edited since the build (their hash differs); restore it")
+    run = check_shape(RunShape, read_json(path), path)
+    if digest_of(run["config"]) != run["config_sha256"]:
+        raise StateError(f"{path}: its settings have been edited since the build (their hash differs); {REPAIR}")
     return run
 
 
@@ -71,10 +76,10 @@ def read_audit(out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        report = read_json(path)
     except (OSError, ValueError) as error:
         raise StateError(f"{path}: damaged ({error}); {REPAIR}") from error
-    return report
+    return check_shape(AuditShape, report, path)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def read_shard(out: Path, number: int) -> ShardTables:
         raise StateError(f"{folder / name}: {state}; {REPAIR}")
     digest = hashlib.sha256("".join(record.files[name].sha256 for name in LABELLED).encode()).hexdigest()
     metadata = read_metadata(folder / "metadata.csv")
-    references = read_rows(folder / "references.csv", REFERENCES_COLUMNS)
+    references = read_references(folder / "references.csv")
     return ShardTables(folder, number, record.config_sha256, metadata, references, digest)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,7 @@ def pixel_path(folder: Path, file_name: str) -> Path:
     Raises:
         StateError: The name leads out of the folder.
     """
-    if Path(file_name).name != file_name or file_name in ("", ".", ".."):
+    # A Windows path knows both slashes, and drives.
+    if PureWindowsPath(file_name).name != file_name or file_name.startswith(".") or as_text(file_name) != file_name:
         raise StateError(f"{folder / 'metadata.csv'}: the file name {file_name!r} leads out of its folder; refused")
     return folder / file_name

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from glint_label.files import sha256_of, write_atomic
+from glint_label.files import read_json, sha256_of, write_atomic
 from glint_label.storage import is_stored
 
 SHARD_SIZE = 64  # references; 64 x 125 = 8,000 rows, below the 10,000 files a folder that dataset hubs allow
@@ -129,21 +129,26 @@ def write_record(folder: Path, digest: str, counts: ShardCounts, pixels: Mapping
     write_atomic(folder / SUCCESS, json.dumps(record, indent=1) + "\n")
 
 
-def record_time(folder: Path) -> int:
-    """Tell when a shard's record was written, ns; 0 where there is none."""
+def record_time(folder: Path) -> int | None:
+    """Tell when a shard's record was written, ns; None where there is none.
+
+    Only to notice within one call that the record is another one: clocks jump, and copies have any time at all.
+    """
     try:
         return (folder / SUCCESS).stat().st_mtime_ns
     except OSError:
-        return 0
+        return None
 
 
 def read_record(folder: Path) -> ShardRecord | None:
     """Read a shard's record; None where it is not done, or the record is damaged."""
     try:
-        record = json.loads((folder / SUCCESS).read_text(encoding="utf-8"))
+        record = read_json(folder / SUCCESS)
         counts = ShardCounts(*(int(record[name]) for name in ShardCounts.__dataclass_fields__))
         files = {name: FileFacts(int(facts["bytes"]), str(facts["sha256"])) for name, facts in record["files"].items()}
         whole = all(name in files for name in (*LABELLED, *MEASURED[:2]))
+        # A record may come from anyone, and what it calls damaged is deleted: only files in the shard's own folder.
+        whole = whole and all(Path(name).name == name and "\\" not in name for name in files)
         return ShardRecord(str(record["config_sha256"]), counts, files) if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import math
-from collections.abc import Hashable, Iterable, Sequence
-from functools import cache
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.errors import StateError
-from glint_label.manifest.schema import METADATA_COLUMNS
+from glint_label.manifest.schema import METADATA_COLUMNS, REFERENCES_COLUMNS
 from glint_label.storage import is_stored
 
-REPAIR = "run the same build command again to repair it"
+_MOST = 999  # number of a distortion, or of a level
+REPAIR = "run the same build command with --repair"
 
 
 def format_numbers(values: Iterable[float]) -> list[str]:
@@ -89,6 +92,48 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     return rows
 
 
+def read_references(path: Path) -> list[dict[str, str]]:
+    """Read a shard's references.csv, as text whose every value is what its column says.
+
+    Raises:
+        StateError: The file is missing or cut, or a value is none of its column.
+    """
+    rows = read_rows(path, REFERENCES_COLUMNS)
+    for line, row in enumerate(rows, start=2):
+        for column, fits in _FITS.items():
+            if not fits(row[column]):
+                raise StateError(f"{path}: line {line}: {column} is {row[column][:80]!r}; {REPAIR}")
+    return rows
+
+
+def _is_list(text: str, kind: type) -> bool:
+    try:
+        values = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, list) and all(type(value) is kind for value in values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text or "0"))
+    except ValueError:
+        return False
+
+
+# What the text of a column must look like.
+_FITS: dict[str, Callable[[str], object]] = {
+    "reference_id": re.compile("[0-9a-f]{16}").fullmatch,
+    # Where it is empty, any file of that name would be taken for the photo.
+    "sha256": re.compile("[0-9a-f]{64}").fullmatch,
+    **dict.fromkeys(("file_width", "file_height", "width", "height", "shard"), re.compile("[0-9]{1,9}").fullmatch),
+    "neighbours": partial(_is_list, kind=str),
+    "similarities": partial(_is_list, kind=float),
+    "weights": partial(_is_list, kind=float),
+    "mos_offset": _is_number,
+}
+
+
 def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), text: str = "string") -> pd.DataFrame:
     """Read a metadata.csv with the column types of the schema.
 
@@ -106,8 +151,14 @@ def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), 
     try:
         file = path.open("rb") if is_stored(path) else path
         table = pd.read_csv(file, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
+    # Whole numbers that a float holds too; as large a type or level has no meaning, and overflows what counts it.
+    if not all(np.isfinite(table[name]).all() and (table[name].abs() <= 2**53).all() for name in numbers):
+        raise StateError(f"{path}: {_bad_number(path, numbers) or 'a number is too large'}; {REPAIR}")
+    for name in {"dist_type", "dist_level"} & set(columns):
+        if not table[name].between(0, _MOST).all():
+            raise StateError(f"{path}: {name} must lie in 0..{_MOST}; {REPAIR}")
     return table[list(columns)]
 
 

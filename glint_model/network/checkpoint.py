@@ -73,7 +73,7 @@ def load_weights(
         fields = json.loads(header[FIELD])
         config = GlintConfig.from_dict(fields["config"])
         metadata = {str(key): str(value) for key, value in fields["metadata"].items()}
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: its header cannot be read ({error}); a newer version may have made it") from error
     if expected is not None and (differences := _differences(config, expected)):
         raise WeightsError(f"{path}: made by another network: {'; '.join(differences)}")

@@ -1,5 +1,6 @@
 """The settings of the network: what it is made of, and what training leaves alone."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -41,11 +42,11 @@ class GlintConfig:
     """
 
     vit: str = "vit_small_patch16_224.augreg_in21k_ft_in1k"
-    vit_width: int | None = None
+    vit_width: Annotated[int, Field(ge=1, le=4096)] | None = None
     tapped_blocks: tuple[int, ...] = (6, 7, 8, 9)
     cnn: str = "resnet50.tv_in1k"
     cnn_reductions: tuple[int, ...] = (4, 8, 16)
-    cnn_width: int | None = None
+    cnn_width: Annotated[int, Field(ge=1, le=1024)] | None = None
     attention_temperature: Annotated[float, Field(gt=0)] = 14.0
     unscrambled: bool = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -55,7 +56,11 @@ class GlintConfig:
     frozen_batchnorm: bool = False
 
     def __post_init__(self) -> None:
-        """Check how the numbers go together; names are checked by timm when the network is made."""
+        """Check how the numbers go together; timm checks names when the network is made."""
+        for name in (self.vit, self.cnn):
+            # timm asks the model hub about a name such as hf-hub:OWNER/MODEL: a checkpoint must not make it do so.
+            if not re.fullmatch(r"[\w.]+", name):
+                raise UsageError(f"{name!r}: must be a name of timm's own, of letters, digits, _ and .")
         taps = self.tapped_blocks
         if not taps or taps[0] < 0 or any(a >= b for a, b in pairwise(taps)):
             raise UsageError(f"tapped_blocks {list(taps)}: must be block numbers from 0, ascending")

@@ -11,6 +11,7 @@ import numpy as np
 
 from glint_label.distortions import DISTORTIONS
 from glint_label.errors import InputError, StateError
+from glint_label.files import read_json
 from glint_label.names import as_text, from_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.report import (
@@ -73,7 +74,7 @@ def report_run(out: Path, workers: int = 0, progress: MakeProgress = no_progress
 
 def _read_run(out: Path) -> dict[str, Any]:
     try:
-        run: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        run: dict[str, Any] = read_json(out / "run.json")
         if not isinstance(run["identity"]["settings"], dict) or not isinstance(run["identity"]["data"], dict):
             raise TypeError("no settings")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -24,7 +24,16 @@ import safetensors.torch
 from torch import Tensor
 
 from glint_label.errors import StateError
-from glint_label.files import RUN, check_kind, delete_own, format_json, remove_temporaries, sha256_of, write_atomic
+from glint_label.files import (
+    RUN,
+    check_kind,
+    delete_own,
+    format_json,
+    read_json,
+    remove_temporaries,
+    sha256_of,
+    write_atomic,
+)
 from glint_label.names import plain_name
 from glint_label.settings import differences
 from glint_model.network.checkpoint import load_weights, save_state
@@ -94,7 +103,7 @@ class Run:
                 raise StateError(f"{self.out}: holds no run to resume; leave out --resume to start one")
             return False
         try:
-            old = json.loads(path.read_text(encoding="utf-8"))["identity"]
+            old = read_json(path)["identity"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateError(f"{path}: damaged; start again with --no-resume") from error
         if changes := differences(old, self._identity):
@@ -157,7 +166,7 @@ class Run:
             with plain_name(path) as plain, safetensors.safe_open(plain, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get(FIELD, "{}"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
             raise StateError(f"{path}: truncated or damaged ({str(error).splitlines()[0]}); {remedy}") from error
         if not header:
             raise StateError(f"{path}: holds no state of a training run ({FIELD}); {remedy}")

@@ -216,6 +216,26 @@ def test_a_bomb_is_not_set_off(home):
     assert sum(path.stat().st_size for path in home.parent.rglob("*")) < 1_000_000
 
 
+def test_an_archive_that_unpacks_to_many_times_its_size_is_refused_before_a_byte_is_written(home):
+    zeros = declared(zip_of({"zeros.bin": bytes(1000)}), 10_000_000_000)
+    with serve(zeros) as site, pytest.raises(DownloadError, match="would unpack to 10 GB in 1 files, more than any"):
+        fetch(site)
+    assert not list(home.parent.rglob("zeros.bin"))
+
+
+def test_a_program_that_unpacks_more_than_a_dataset_holds_is_ended(home, tmp_path, monkeypatch):
+    unpacker = tmp_path / "bin" / "unar"  # stands in for one that is given a bomb: it would write for ever
+    unpacker.parent.mkdir()
+    unpacker.write_text('#!/bin/sh\nwhile :; do echo 0123456789 >> "$3/zeros"; done\n')
+    unpacker.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{unpacker.parent}")
+    monkeypatch.setattr("glint_label.fetch._SMALL", 1000)
+    rar = rar_of({"small.txt": b"1"})
+    with serve(rar) as site, pytest.raises(DownloadError, match=r"unpacks to more than 0\.0 GB or 100,000 files"):
+        fetch(site, name="tid2013")
+    assert not home.with_name("tid2013").exists()
+
+
 def test_whatever_is_broken_in_an_archive_ends_in_one_line(home, tmp_path):
     whole = zip_of({"dmos.csv": b"a,b\n" * 50, "images/I01.png": b"1" * 300})
     rng = random.Random(0)

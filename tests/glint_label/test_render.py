@@ -74,7 +74,7 @@ def test_webp_holds_the_same_pixels(config, built, tmp_path):
 def test_lost_pixels_are_noticed_and_made_again(built):
     before = pixel_files(built)
     (built / "shards" / "00000" / next(iter(before))).unlink()
-    assert "is missing; run the same build command again" in summarise(built)["problems"][0]
+    assert "is missing; run the same build command with --repair" in summarise(built)["problems"][0]
     assert render_build(built).written == 1
     assert pixel_files(built) == before
 
