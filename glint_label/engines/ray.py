@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,7 @@ def connect(address: str | None, workers: int | None) -> bool:
     try:
         with _own_sigterm():
             if address is not None:
+                _look_for(address)
                 ray.init(address=address, **quiet)
                 return False
             ray.init(address="local", num_cpus=workers or available_cores(), include_dashboard=False, **quiet)
@@ -86,6 +88,17 @@ def connect(address: str | None, workers: int | None) -> bool:
         where = "cannot be started here" if address is None else f"is not to be reached at --ray-address {address}"
         raise WorkerError(f"Ray {where} ({str(error).splitlines()[0]})") from error
     return True
+
+
+def _look_for(address: str) -> None:
+    """Fail at once where nothing answers; Ray would look for minutes.
+
+    Raises:
+        OSError: Nothing answers at HOST:PORT.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.removeprefix("ray://").strip("[]"), int(port)), timeout=20).close()
 
 
 @contextmanager
