@@ -9,6 +9,8 @@ duplicates  near-duplicates of 20,000, 100,000 and 1,000,000 made-up photos, cop
 labels      vectors given, no photo opened: 20,000 and 100,000 references x 125 rows labelled and written, and what
             that comes to for a million
 growth      whole builds of 1,000, 10,000 and 100,000 photos of 64 x 64
+rendering   a core that renders against one that only decodes and encodes the same images
+engines     rendering with one worker, with two, and on a Ray cluster of two nodes on this machine
 
 Seconds are those of the clock and, as other programs may be running, of the processors. Memory is the most that all
 processes of a part hold together, pages that they share counted once.
@@ -237,6 +239,20 @@ def part_growth(work: Path, most: int) -> dict:
     return figures
 
 
+def part_rendering(work: Path, _: int) -> dict:
+    """See `engines`, which loads what must not be in the memory that the other parts measure."""
+    from engines import measure_rendering
+
+    return measure_rendering(work)
+
+
+def part_engines(work: Path, _: int) -> dict:
+    """See `engines`."""
+    from engines import measure_engines
+
+    return measure_engines(work)
+
+
 def make_tiny_photos(folder: Path, count: int) -> Path:
     """Save photos of 64 x 64, drawn at random and smoothed."""
     rng = np.random.default_rng(0)
@@ -257,6 +273,8 @@ PARTS: dict[str, Callable[[Path, int], dict]] = {
     "duplicates": part_duplicates,
     "labels": part_labels,
     "growth": part_growth,
+    "rendering": part_rendering,
+    "engines": part_engines,
 }
 CHILDREN: dict[str, Callable[..., None]] = {
     "keys": child_keys,
