@@ -71,16 +71,16 @@ class MeasurePhotos(Stage):
         """Decode, embed and write."""
         plan = self._plan
         wanted = {shard.number: names for shard, names in missing}
-        tasks = [
+        tasks = (
             DecodeTask(name, path, tuple(recipe_seeds(name, plan.config.seed, self._features)), shard.number)
             for shard, names in missing
             for name, path in zip(shard.names, shard.paths, strict=True)
             if name in names
-        ]
+        )
         total = len(plan.names)
         decoded: dict[int, dict[str, DecodedPhoto]] = {}
         task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size, plan.config.longest_side)
-        done = total - len(tasks)
+        done = total - sum(map(len, wanted.values()))
         with run_tasks(
             task,
             tasks,

@@ -29,8 +29,9 @@ from glint_label.build.plan import Plan, make_plan
 from glint_label.build.repair import discard_damaged
 from glint_label.build.stage import Stage
 from glint_label.build.tables import WriteTables
-from glint_label.embed import EmbeddedPhotos, read_embedded
+from glint_label.embed import EmbeddedPhotos
 from glint_label.errors import UsageError
+from glint_label.files import read_arrays
 from glint_label.manifest import shard_folder
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.transfer.neighbours import similarity_among
@@ -127,7 +128,7 @@ def _count_other_sizes(plan: Plan, anchors: EmbeddedPhotos) -> int:
     """Count the references that are of no size that an anchor has, upright or not: their labels are of another one."""
     rated = {tuple(sorted(size)) for size in anchors.sizes[:, 2:].tolist()}
     folders = [shard_folder(plan.config.out, shard.number) for shard in plan.shards]
-    sizes = (read_embedded(folder / "embeddings.npz").sizes[:, 2:].tolist() for folder in folders)
+    sizes = (read_arrays(folder / "embeddings.npz", "sizes")[0][:, 2:].tolist() for folder in folders)
     return sum(tuple(sorted(size)) not in rated for shard in sizes for size in shard)
 
 

@@ -23,10 +23,12 @@ _BLOCK = 1024  # hashes a side of such a block
 _MANY = 2  # pairs a hash, of one difference of keys, from which what is joined already is left out here too
 _SAMPLE = 20_000  # hashes that the number of candidates is estimated from
 
-# Estimated cost of a search for one difference of keys, of a look-up in it and of a candidate, in the same unit.
+# Estimated cost of a search for one difference of keys, of a look-up in it and of a candidate; and of a pair where all
+# are compared as blocks. In the same unit, about 10 ns.
 _SEARCH = 30_000
 _LOOK_UP = 1
 _COMPARE = 6
+_EVERY = 0.5
 
 Pairs = tuple[Rows, Rows]
 Span = tuple[int, int]
@@ -121,7 +123,14 @@ def near_hashes(hashes: NDArray[np.uint8], rows: Rows, sets: DisjointSets) -> It
     turning = np.unpackbits(MIRROR).astype(bool)
     places = [np.flatnonzero(turning == turns)[part::_PARTS] for turns in (False, True) for part in range(_PARTS)]
     parts = [_Part(hashes, chosen, turns=bool(turning[chosen[0]])) for chosen in places]
-    for part, reach in zip(parts, _reaches(parts), strict=True):
+    cost, reaches = _reaches(parts)
+    if cost > _EVERY * len(rows) ** 2 / 2:
+        everything = 0, len(rows)
+        words = np.ascontiguousarray(hashes).view(np.uint64)
+        for ones, others in _compare_crowds(everything, everything, words, rows, sets):
+            yield rows[ones], rows[others]
+        return
+    for part, reach in zip(parts, reaches, strict=True):
         words = np.ascontiguousarray(hashes[part.order]).view(np.uint64)
         sorted_rows = rows[part.order]
         for differing in range(reach + 1):
@@ -130,10 +139,10 @@ def near_hashes(hashes: NDArray[np.uint8], rows: Rows, sets: DisjointSets) -> It
                     yield sorted_rows[ones], sorted_rows[others]
 
 
-def _reaches(parts: list[_Part]) -> list[int]:
-    """Choose up to how many differing bits each part is searched (-1: not at all), so that it costs the least.
+def _reaches(parts: list[_Part]) -> tuple[float, list[int]]:
+    """Choose up to how many differing bits each part is searched (-1: not at all) to cost the least, and say how much.
 
-    Parts that many photos share, as a symmetrical picture's turning bits, are searched little or not at all.
+    A part that many photos share is searched little or not at all.
     """
     best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
     wanted = SAME_PICTURE + 1
@@ -149,7 +158,7 @@ def _reaches(parts: list[_Part]) -> list[int]:
                 if total not in better or cost + extra < better[total][0]:
                     better[total] = (cost + extra, [*reaches, more - 1])
         best = better
-    return best[wanted][1]
+    return best[wanted]
 
 
 def _search(part: _Part, mask: int, words: NDArray[np.uint64], rows: Rows, sets: DisjointSets) -> Iterator[Pairs]:
@@ -192,8 +201,8 @@ def _compare_crowds(
     if (leaders == leaders[0]).all():
         return
     others_of = _by_picture(theirs, rows, sets)
-    for ones in _by_picture(mine, rows, sets):
-        for others in others_of:
+    for number, ones in enumerate(_by_picture(mine, rows, sets)):
+        for others in others_of[number:] if mine == theirs else others_of:
             leaders = sets.leaders(rows[np.concatenate([ones, others])])
             if (leaders == leaders[0]).all():
                 continue

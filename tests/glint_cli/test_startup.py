@@ -43,6 +43,12 @@ def test_help_and_usage_errors_wait_for_no_slow_library(arguments):
     assert result.stderr.splitlines()[-1] == ""
 
 
+def test_labelling_takes_no_torch_into_memory():
+    code = "import sys, glint_label.build.pipeline\nprint('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
 def test_names_in_settings_and_help_are_those_of_the_tables():
     kinds = get_type_hints(BuildConfig)
     assert kinds["source"].__args__ == SOURCES

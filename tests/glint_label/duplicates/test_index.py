@@ -110,6 +110,7 @@ def test_groups_are_the_connected_components_whatever_the_block(monkeypatch, exh
         leaders = spread
     assert not same[np.arange(len(same)), leaders].all()  # chains: not every photo is the same as its leader
     monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", exhaustive)
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._EVERY", np.inf)
     for module in ("index", "near_hashes", "near_vectors"):
         monkeypatch.setattr(f"glint_label.duplicates.{module}._BLOCK", block)
     monkeypatch.setattr("glint_label.duplicates.near_hashes._CANDIDATES", block)
@@ -156,8 +157,10 @@ def check_against_every_pair(monkeypatch, pictures, originals, copied):
 
 
 @pytest.mark.parametrize(("kind", "columns"), [("even", 100), ("alike", 12)])
-def test_thousands_of_photos_have_the_groups_of_an_exhaustive_search(monkeypatch, kind, columns):
+@pytest.mark.parametrize("every", [0, np.inf], ids=["hashes in blocks", "hashes by parts"])
+def test_thousands_of_photos_have_the_groups_of_an_exhaustive_search(monkeypatch, every, kind, columns):
     monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", 0)
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._EVERY", every)
     check_against_every_pair(monkeypatch, *many_with_copies(3000, columns, kind))
 
 
@@ -211,6 +214,7 @@ def test_a_crowd_of_one_picture_and_its_neighbours_is_grouped_as_by_an_exhaustiv
         np.concatenate([crowd.vectors, strangers.vectors]), np.concatenate([crowd.hashes, strangers.hashes])
     )
     monkeypatch.setattr("glint_label.duplicates.near_hashes._CROWD", 64)
+    monkeypatch.setattr("glint_label.duplicates.near_hashes._EVERY", np.inf)
     every = find_near_duplicates(pictures, 0.98)
     monkeypatch.setattr("glint_label.duplicates.index._EXHAUSTIVE", 0)
     np.testing.assert_array_equal(find_near_duplicates(pictures, 0.98), every)
