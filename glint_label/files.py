@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +21,12 @@ from numpy.typing import NDArray
 from glint_label.errors import OutputError, StateError, StorageError
 from glint_label.storage import Stored, is_stored
 from glint_label.storage.lease import hold_lease
+from glint_label.temporaries import is_left_behind, is_temporary, temporary_of
 
 # What run.json says of its folder as `kind`.
 BUILD, RUN, EXPORT = KINDS = "build", "training run", "dataset export"
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
-_TEMPORARY = ".glint-tmp"
 # What a network file system says of itself, not of a file.
 _NO_ANSWER = {
     getattr(errno, name)
@@ -62,8 +61,7 @@ def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
         with path.open_upload() as file:
             yield file
         return
-    # Of machines that share a folder, two may have processes of one number.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+    temporary = temporary_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -261,7 +259,7 @@ def own_content(folder: Path) -> list[str]:
     """List what a folder holds, sorted, but for the lock and what a killed run left half written."""
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE and not _is_temporary(path.name))
+    return sorted(path.name for path in folder.iterdir() if path.name != LOCK_FILE and not is_temporary(path.name))
 
 
 def read_json(path: Path) -> Any:
@@ -369,17 +367,14 @@ def _leads_to(pattern: str, inside: str) -> bool:
     return len(parts) < len(wanted) and all(map(re.fullmatch, wanted, parts))
 
 
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(_TEMPORARY)
-
-
 def remove_temporaries(folder: Path) -> None:
     """Remove what a killed run left half written below a folder; in an object store nothing of that is visible."""
     if is_stored(folder):
         return
     for here, _, names in os.walk(folder, followlinks=False):
-        for name in filter(_is_temporary, names):
-            (Path(here) / name).unlink(missing_ok=True)
+        for name in filter(is_temporary, names):
+            if is_left_behind(Path(here) / name):
+                (Path(here) / name).unlink(missing_ok=True)
 
 
 def open_regular(path: Path) -> io.BufferedReader | io.BytesIO:

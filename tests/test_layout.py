@@ -39,7 +39,7 @@ ROOMS = {
         ("settings", "texts"),
         ("files", "containers"),
         ("names",),
-        ("storage",),
+        ("storage", "temporaries"),
         ("provenance", "progress", "errors"),
     ),
     "glint_model": (("evaluation",), ("training",), ("data",), ("datasets",), ("network",)),

@@ -1,6 +1,7 @@
 """A build whose photos, source and output lie in a bucket, held to the bytes of one on a disk."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_label.errors import InputError, StateError, StorageError
-from glint_label.files import lock_folder
+from glint_label.files import lock_folder, remove_temporaries, write_atomic
 from glint_label.manifest import read_manifest
 from glint_label.manifest.inspect import summarise
 from glint_label.manifest.shards import read_record
@@ -102,6 +103,33 @@ def test_two_at_once_one_is_refused_and_where_none_is_both_end_in_the_same_bytes
 
     build(stored, progress=lambda what, *_: Meet(what))
     assert object_bytes(stored.out) == file_bytes(config.out)
+
+
+@pytest.mark.slow
+def test_where_a_file_server_passes_no_lock_on_two_builds_end_in_the_same_bytes(config, tmp_path):
+    build(replace(config, out=tmp_path / "alone"))
+
+    class Meet(NoProgress):
+        """Forget the lock in the middle, and let another build run from beginning to end."""
+
+        def __init__(self, what: str) -> None:
+            if what == "labels":
+                (config.out / ".lock").unlink()
+                build(config)
+
+    build(config, progress=lambda what, *_: Meet(what))
+    assert file_bytes(config.out) == file_bytes(tmp_path / "alone")
+
+
+def test_what_another_machine_is_writing_is_left_until_it_is_old(tmp_path):
+    write_atomic(tmp_path / "kept", "x")
+    theirs, ours, old = (tmp_path / f".metadata.csv.{name}.glint-tmp" for name in
+                         ("000000-17-0123ab", "17", "000000-18-0123ab"))  # fmt: skip
+    for path in (theirs, ours, old):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    remove_temporaries(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", theirs.name}
 
 
 @pytest.mark.slow
