@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 LOWEST_PYTHON ?= $(call first_python,python3.11 python3.12 python3)
 LOWEST := .venv-lowest/bin
 
-.PHONY: install demo docs test test-slow test-lowest lint bench bench-gpu clean
+.PHONY: install demo docs test test-slow test-lowest lint audit bench bench-gpu clean
 
 install: $(INSTALLED)
 
@@ -53,10 +53,16 @@ lint: install
 	@mkdir -p .types && ln -sfn ../cli .types/glint_cli
 	$(BIN)/mypy
 
+# What bandit asks beyond ruff's rules; known vulnerabilities of installed packages, where the network can be reached.
+audit: install
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml cli glint_label glint_model
+	$(BIN)/python .ci/audit.py
+
 bench: install
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/distortions.py
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/faults.py
 
 bench-gpu: install
 	$(BIN)/python benchmarks/build.py --device cuda --parts embed,paper

@@ -8,6 +8,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "manifests/README.md",
+    "SECURITY.md",
     "benchmarks/results/distortions-cpu.md",
     "benchmarks/results/pretrain-default-tiny.md",
     "benchmarks/results/pretrain-default-tiny.png",

@@ -4,10 +4,13 @@ import errno
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import stat
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +44,11 @@ _NO_ANSWER = {
     )
     if hasattr(errno, name)
 }
+# What reading a damaged .npz raises; MemoryError where it says that its arrays are larger than any memory.
+_NO_ARRAYS = (
+    *(OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, SyntaxError, RuntimeError, MemoryError),
+    *(BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
 
 
 @contextmanager
@@ -138,8 +146,7 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return tuple(arrays[name] for name in names)
-    # MemoryError: a file may say that its arrays are larger than any memory.
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, MemoryError) as error:
+    except _NO_ARRAYS as error:
         raise StateError(f"{path}: not an .npz file with plain arrays {', '.join(names)} ({error})") from error
 
 

@@ -1,7 +1,7 @@
 """What a build's JSON must look like: a manifest may come from anyone, so it is checked once, before it is used."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,8 +21,7 @@ def check_shape(shape: type[BaseModel], content: object, path: Path) -> dict[str
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise StateError(f"{path}: is damaged ({key or 'all of it'}: {first['msg']}); {REPAIR}") from error
-    assert isinstance(content, dict)  # noqa: S101 (so that mypy knows what the shape has shown)
-    return content
+    return cast(dict[str, Any], content)
 
 
 def _is_text(value: object) -> object:

@@ -1,7 +1,6 @@
 """What is measured of a source's anchors: vectors, hashes, and features, which are kept in the user's cache."""
 
 import hashlib
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,8 @@ from platformdirs import user_cache_path
 
 from glint_label.embed import DecodedPhoto, EmbeddedPhotos, Embedder, embed_photos
 from glint_label.engines import run_tasks
-from glint_label.errors import OutputError, SourceError
-from glint_label.files import sha256_of, write_atomic
+from glint_label.errors import OutputError, SourceError, StateError
+from glint_label.files import read_arrays, sha256_of, write_arrays
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import codec_versions, library_versions
 from glint_label.sources import Condition, Source
@@ -91,22 +90,21 @@ def _place(anchor: Path, conditions: Sequence[Condition], seeds: Sequence[int]) 
     made_by = json.dumps([features_version(), library_versions(), codec_versions()])
     recipe = f"{sha256_of(anchor)} {list(conditions)} {list(seeds)} {made_by}"
     key = hashlib.sha256(recipe.encode()).hexdigest()
-    return user_cache_path("glint-label") / "features" / f"{key[:32]}.npy"
+    return user_cache_path("glint-label") / "features" / f"{key[:32]}.npz"
 
 
 def _keep(place: Path, features: NDArray[np.float16]) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, features)
     try:
-        write_atomic(place, buffer.getvalue())
+        write_arrays(place, features=features)
     except OutputError as error:
         _LOG.warning("%s: not kept for the next time; set XDG_CACHE_HOME to a folder that can be written", error)
 
 
 def _read(path: Path) -> NDArray[np.float16] | None:
+    """Read kept features; an .npz holds a checksum, so that none that a disk has damaged are taken."""
     try:
-        features: NDArray[np.float16] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        (features,) = read_arrays(path, "features")
+    except StateError:
         return None
     from glint_label.visibility.features import FEATURES
 

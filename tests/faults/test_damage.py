@@ -227,3 +227,16 @@ def test_a_photo_that_changed_is_not_put_in_the_place_of_the_labelled_one(finish
     next(out.rglob(f"{reference_id('a.png')}_*_1.png")).unlink()
     report = build(config, repair=True)
     assert (report.failures, report.counts["rows"]) == ({"changed": 1}, 10)
+
+
+def test_what_is_kept_of_anchors_is_measured_again_where_a_disk_has_changed_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    refs, rated = save_photos(tmp_path / "refs", ["a.png"]), save_rated(tmp_path / "rated", 2, ["brighten"])
+    first, second = (custom_build(refs, rated, tmp_path / name) for name in ("first", "second"))
+    build(first)
+    kept = sorted((tmp_path / "cache").rglob("*.npz"))
+    for path in kept:
+        path.write_bytes(flip(path.read_bytes(), path.stat().st_size // 2))
+    build(second)
+    assert kept
+    assert file_bytes(second.out) == file_bytes(first.out)

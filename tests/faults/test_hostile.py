@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,27 @@ def test_arrays_that_claim_to_be_larger_than_any_memory_are_one_line(tmp_path):
     path.write_bytes(header.replace(b"(3,), }", b"(3" + b"0" * 13 + b",), }").replace(b" " * 13 + b"\n", b"\n"))
     with pytest.raises(StateError, match=r"not an \.npz file with plain arrays"):
         read_arrays(path, "a")
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_damaged_arrays_are_read_as_they_were_or_not_at_all(tmp_path, write):
+    path, chance = tmp_path / "x.npz", random.Random(0)
+    numbers = np.arange(60, dtype=np.float16)
+    write(path, a=numbers)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 3)):
+            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        try:
+            (found,) = read_arrays(path, "a")
+        except StateError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(found, numbers)  # what was changed says nothing about them
+    assert refused > 200
 
 
 def checkpoint(path: Path, header: str) -> Path:
