@@ -10,7 +10,7 @@ from glint_cli.options import PLACE, engine_options, folder_argument, json_optio
 from glint_cli.progress import show_progress
 from glint_cli.text import bar, count, many, size, table, to_json
 from glint_label.errors import InputError, StateError
-from glint_label.files import RUN, kind_of
+from glint_label.folders import RUN, kind_of
 
 _SHOWN = 5
 

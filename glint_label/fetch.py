@@ -21,7 +21,7 @@ from glint_label.download import PAUSES, download, is_web_page
 from glint_label.embed import DEFAULT_MODEL
 from glint_label.embed.clip import CLIP_FILES, DEFAULT_REPOSITORY
 from glint_label.errors import DownloadError, GlintError, InputError, OutputError, SourceError, StateError
-from glint_label.files import lock_folder, own_content
+from glint_label.folders import lock_folder, own_content
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Source, load_source, source_places
 from glint_label.weights import find_weights

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
 from glint_label.errors import ImageError, InputError, StateError
-from glint_label.files import absent_files, lock_folder, refuse_links, write_atomic
+from glint_label.files import absent_files, write_atomic
+from glint_label.folders import lock_folder, refuse_links
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import (
     EVERYTHING,

@@ -22,7 +22,8 @@ ROOMS = {
         ("build",),
         ("report",),
         ("audit",),
-        ("verify", "render"),
+        ("verify", "rerender"),
+        ("render",),
         ("manifest",),
         ("transfer",),
         ("visibility",),
@@ -37,6 +38,7 @@ ROOMS = {
         ("weights", "download"),
         ("metrics",),
         ("settings", "texts"),
+        ("folders",),
         ("files", "containers"),
         ("names",),
         ("storage", "temporaries"),
@@ -47,7 +49,7 @@ ROOMS = {
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
     "report", "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights",
-    "metrics", "settings", "files", "storage", "names", "progress", "errors",
+    "metrics", "settings", "folders", "files", "storage", "names", "progress", "errors",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 400

@@ -11,19 +11,17 @@ from typing import Any
 from glint_label.build.plan import Plan
 from glint_label.embed import read_embedded
 from glint_label.errors import InputError, StateError
-from glint_label.files import (
+from glint_label.files import format_json, sha256_of, write_atomic
+from glint_label.folders import (
     BUILD,
     RUN_FILE,
     check_kind,
     delete_own,
-    format_json,
     kind_of,
     lock_folder,
     own_content,
     refuse_links,
     remove_temporaries,
-    sha256_of,
-    write_atomic,
 )
 from glint_label.manifest import FileFacts, checksum_of, read_record, read_run, reference_path, shard_folder
 from glint_label.names import as_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from glint_label.build.folder import OWN_FILES, BuildRun
 from glint_label.build.plan import Plan
 from glint_label.engines import run_tasks
-from glint_label.files import RUN_FILE
+from glint_label.folders import RUN_FILE
 from glint_label.manifest import shard_folder
 from glint_label.manifest.damage import CHANGED, MISSING, counts_agree, damage_beside_shards, damage_of_shard
 from glint_label.manifest.shards import SUCCESS, read_record

@@ -16,17 +16,8 @@ from typing import Any
 
 from glint_label.errors import OutputError, StateError
 from glint_label.export.format import NONE, Format
-from glint_label.files import (
-    EXPORT,
-    RUN_FILE,
-    check_kind,
-    delete_own,
-    format_json,
-    lock_folder,
-    read_json,
-    remove_temporaries,
-    write_atomic,
-)
+from glint_label.files import format_json, read_json, write_atomic
+from glint_label.folders import EXPORT, RUN_FILE, check_kind, delete_own, lock_folder, remove_temporaries
 from glint_label.manifest import FileFacts
 from glint_label.manifest.shards import is_whole
 from glint_label.provenance import versions

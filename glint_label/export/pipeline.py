@@ -13,7 +13,8 @@ from glint_label.export.format import NONE, About, Format, Part
 from glint_label.export.formats import FORMATS
 from glint_label.export.pixels import Pixels
 from glint_label.export.rows import Rows, plan_rows
-from glint_label.files import EXPORT, check_kind, write_atomic
+from glint_label.files import write_atomic
+from glint_label.folders import EXPORT, check_kind
 from glint_label.manifest import EVERYTHING, FileFacts, Selection, read_audit, read_run, root_of, size_of
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import check_codecs

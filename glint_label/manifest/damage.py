@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glint_label.errors import StateError
-from glint_label.files import RUN_FILE
+from glint_label.folders import RUN_FILE
 from glint_label.manifest.reading import checksum_of
 from glint_label.manifest.schema import FAILED_COLUMNS
 from glint_label.manifest.shards import LABELLED, MEASURED, SUCCESS, FileFacts, ShardCounts, is_whole, read_record

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from glint_label.errors import InputError, StateError
-from glint_label.files import BUILD, RUN_FILE, describe_folder, kind_of, read_json
+from glint_label.files import read_json
+from glint_label.folders import BUILD, RUN_FILE, describe_folder, kind_of
 from glint_label.images import Size
 from glint_label.manifest.shapes import AuditShape, RunShape, check_shape
 from glint_label.manifest.shards import LABELLED, SUCCESS, count_shards, read_record, shard_folder

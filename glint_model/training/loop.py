@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import glint_label
 from glint_label.errors import UsageError
-from glint_label.files import lock_folder, sha256_of
+from glint_label.files import sha256_of
+from glint_label.folders import lock_folder
 from glint_label.progress import MakeProgress, no_progress
 from glint_model.data.batches import Batch, Recipe, iterate, worker_deaths
 from glint_model.data.gpu import develop_ahead

@@ -24,16 +24,8 @@ import safetensors.torch
 from torch import Tensor
 
 from glint_label.errors import StateError
-from glint_label.files import (
-    RUN,
-    check_kind,
-    delete_own,
-    format_json,
-    read_json,
-    remove_temporaries,
-    sha256_of,
-    write_atomic,
-)
+from glint_label.files import format_json, read_json, sha256_of, write_atomic
+from glint_label.folders import RUN, check_kind, delete_own, remove_temporaries
 from glint_label.names import plain_name
 from glint_label.settings import differences
 from glint_model.network.checkpoint import load_weights, save_state

@@ -13,7 +13,7 @@ import pytest
 
 from glint_label.errors import DownloadError, InputError, StateError
 from glint_label.fetch import _UNRAR, ARCHIVES, Archive, fetch_source
-from glint_label.files import lock_folder
+from glint_label.folders import lock_folder
 from glint_label.progress import NoProgress
 from glint_label.sources import FETCHED, find_source_dir
 from tests.archives import kadid10k_files, rar_of, tid2013_files, zip_of

@@ -10,7 +10,7 @@ import pytest
 from glint_label.build.folder import OWN_FILES
 from glint_label.build.pipeline import build
 from glint_label.errors import InputError, OutputError, StateError, UsageError
-from glint_label.files import delete_own
+from glint_label.folders import delete_own
 from glint_label.manifest import Selection
 from glint_label.manifest.inspect import summarise
 from glint_label.render import render_build

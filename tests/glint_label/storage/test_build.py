@@ -12,7 +12,8 @@ import pytest
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_label.errors import InputError, StateError, StorageError
-from glint_label.files import lock_folder, remove_temporaries, write_atomic
+from glint_label.files import write_atomic
+from glint_label.folders import lock_folder, remove_temporaries
 from glint_label.manifest import read_manifest
 from glint_label.manifest.inspect import summarise
 from glint_label.manifest.shards import read_record

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from glint_label.errors import StateError
-from glint_label.files import lock_folder
+from glint_label.folders import lock_folder
 from glint_label.storage import lease
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from glint_label.build.config import BuildConfig
 from glint_label.errors import InputError, StorageError, UsageError
-from glint_label.files import check_kind, delete_own, open_atomic, read_arrays, write_arrays, write_atomic
+from glint_label.files import open_atomic, read_arrays, write_arrays, write_atomic
+from glint_label.folders import check_kind, delete_own
 from glint_label.images import read_photo
 from glint_label.listing import find_images, list_all_images, list_images
 from glint_label.manifest import reference_path

@@ -12,7 +12,7 @@ from glint_label.build.pipeline import build
 from glint_label.errors import StateError, UsageError
 from glint_label.export import export_build
 from glint_label.export.formats import FORMATS
-from glint_label.files import lock_folder
+from glint_label.folders import lock_folder
 from glint_label.images import read_photo
 from glint_label.render import render_build
 from glint_model.data.from_manifest import read_manifest_rows
