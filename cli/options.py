@@ -162,8 +162,9 @@ def fit_options(command: click.Command, settings: dict[str, Any], path: Path) ->
             kind = parameter.type.types[position] if isinstance(parameter.type, click.Tuple) else parameter.type
             if wrong := _misfit(entry, kind, flag=getattr(parameter, "is_flag", False)):
                 raise UsageError(f"--config {path}: {name} is {entry!r}; it must be {wrong}")
-        if isinstance(parameter.type, PlacePath) and isinstance(value, str):
-            fitted[name] = parameter.type.convert(value, parameter, click.get_current_context())
+        if isinstance(parameter.type, PlacePath):
+            places = [parameter.type.convert(entry, parameter, click.get_current_context()) for entry in values]
+            fitted[name] = places if _takes_list(parameter) else places[0]
         if isinstance(parameter.type, NameList):
             fitted[name] = parameter.type.convert(value, parameter, None)
     return fitted
