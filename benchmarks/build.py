@@ -170,7 +170,7 @@ def child_given(folder: str, references: str, transfer: str) -> None:
     from glint_label.files import write_atomic
     from glint_label.manifest import FAILED_COLUMNS, format_csv, shard_folder
 
-    plan = _plan(Path(folder), int(references), transfer)
+    plan = given_plan(Path(folder), int(references), transfer)
     rng = np.random.default_rng(2)
 
     def write(place: Path, names: tuple[str, ...]) -> None:
@@ -197,7 +197,7 @@ def child_labels(folder: str, references: str, transfer: str) -> None:
     from glint_label.build.pipeline import build
     from glint_label.progress import no_progress
 
-    plan = _plan(Path(folder), int(references), transfer)
+    plan = given_plan(Path(folder), int(references), transfer)
     fit = FitSource(plan, no_progress)
     fit.make(fit.missing())
     started = time.perf_counter()
@@ -272,7 +272,8 @@ class PeakMemory:
                     self.peaks[pid] = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def _plan(folder: Path, references: int, transfer: str):
+def given_plan(folder: Path, references: int, transfer: str):
+    """Plan a build of so many references that are not there."""
     from glint_label.build.config import BuildConfig, settings_of
     from glint_label.build.plan import Plan, makeable_conditions
     from glint_label.embed import make_embedder

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from build import RESULTS, machine, make_source
+from build import RESULTS, child_given, given_plan, machine, make_source
 from PIL import Image
 from report import family, memory_kb
 
@@ -144,6 +144,25 @@ def child_duplicates(folder: str, kind: str) -> None:
     print(json.dumps(figures))
 
 
+def child_measured(folder: str, references: str, transfer: str) -> None:
+    """Leave everything as if photos had been measured and the source fitted and audited: only labels are missing."""
+    from glint_label.build.fit import FitSource
+    from glint_label.progress import no_progress
+
+    child_given(folder, references, transfer)
+    fit = FitSource(given_plan(Path(folder), int(references), transfer), no_progress)
+    fit.make(fit.missing())
+    print("{}")
+
+
+def child_labels(folder: str, references: str, transfer: str) -> None:
+    """Label from the vectors: near-duplicates, neighbours, transfer, tables, on all cores."""
+    from glint_label.build.pipeline import build
+
+    report = build(given_plan(Path(folder), int(references), transfer))
+    print(json.dumps({"rows": report.counts["rows"]}))
+
+
 def child_build(refs: str, source: str, out: str) -> None:
     """Build from photos, on all cores."""
     from glint_label.build.config import BuildConfig
@@ -189,10 +208,9 @@ def part_labels(work: Path, most: int) -> dict:
     """Label from given vectors, and say what the growth comes to at a million references."""
     make_source(work / "rated", 81)
     figures: dict[str, dict] = {}
-    script = Path(__file__).parent / "build.py"
     for count in (count for count in LABELS if count <= most):
-        subprocess.run([sys.executable, script, "--child", "given", work, str(count), "cell-mean"], check=True)
-        found = measured(sys.executable, script, "--child", "labels", work, count, "cell-mean")
+        child("measured", work, count, "cell-mean")
+        found = child("labels", work, count, "cell-mean")
         remove(work / f"out{count}-cell-mean")
         figures[str(count)] = {
             "references": count,
@@ -279,6 +297,8 @@ PARTS: dict[str, Callable[[Path, int], dict]] = {
 CHILDREN: dict[str, Callable[..., None]] = {
     "keys": child_keys,
     "duplicates": child_duplicates,
+    "measured": child_measured,
+    "labels": child_labels,
     "build": child_build,
 }
 
