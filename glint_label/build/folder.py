@@ -24,6 +24,7 @@ from glint_label.folders import (
     remove_temporaries,
 )
 from glint_label.manifest import FileFacts, checksum_of, read_record, read_run, reference_path, shard_folder
+from glint_label.manifest.shards import shard_folders
 from glint_label.names import as_text
 from glint_label.provenance import versions
 from glint_label.render import check_codecs
@@ -81,7 +82,7 @@ class BuildRun:
         """Say that the build is complete, and what it holds."""
         self._call |= {"finished": _now(), "wall_seconds": round(self.seconds, 1)}
         out = self._plan.config.out
-        watched = sorted((out / "watched").rglob("embeddings.npz"))
+        watched = [folder / "embeddings.npz" for folder in shard_folders(out / "watched")]
         beside = [*(out / name for name in (*_TABLES, "audit.json", "anchors/embeddings.npz")), *watched]
         files = {path.relative_to(out).as_posix(): asdict(FileFacts.of(path)) for path in beside if path.is_file()}
         results = {"counts": counts, "failures": failures, "anchor_similarity": anchor_similarity}

@@ -106,8 +106,8 @@ def test_a_build_whose_photos_all_abstained_can_be_inspected(options, tmp_path):
     [
         (lambda shard: (shard / "metadata.csv").write_text("file_name\n"), "metadata.csv: has changed since"),
         (lambda shard: (shard / "metadata.csv").unlink(), "metadata.csv: is missing"),
-        (lambda shard: (shard / "_SUCCESS.json").unlink(), "_SUCCESS.json: missing, so the shard is not finished"),
-        (lambda shard: (shard / "_SUCCESS.json").write_text("{"), "_SUCCESS.json: damaged"),
+        (lambda shard: (shard / "_SUCCESS.json").unlink(), "_SUCCESS.json: is missing, so the shard is not finished"),
+        (lambda shard: (shard / "_SUCCESS.json").write_text("{"), "_SUCCESS.json: has changed since it was built"),
         (lambda shard: (shard.parents[1] / "references.csv").unlink(), "references.csv: differs from the shards'"),
     ],
 )

@@ -46,7 +46,7 @@ def test_a_damaged_or_unfinished_build_gets_a_report_that_says_so_and_exit_code_
     content = json.loads((built / "run.json").read_text())
     (built / "run.json").write_text(json.dumps({**content, "status": "running"}))
     line = run("inspect", built, "--html", file, "--workers", "0", code=3).stderr.splitlines()[-1]
-    assert line.startswith(f"Error: {built}: 2 problems, first: ")
+    assert line.startswith(f"Error: {built}: 3 problems, first: ")
     assert "metadata.csv: is missing" in file.read_text()
     assert "the build has not finished" in file.read_text()
 
