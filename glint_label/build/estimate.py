@@ -18,8 +18,8 @@ from glint_label.storage import is_stored
 _SAMPLE = 8
 # Bytes of a row of metadata.csv without the reference's name, which it holds once, and the anchor's.
 _ROW_BYTES = 130
-# Measured by benchmarks/build.py: a row labelled and written, on one core.
-_ROW_SECONDS = 7e-6
+# Measured by benchmarks/scale.py: a row labelled and written, near-duplicates searched, on one core.
+_ROW_SECONDS = 5e-6
 
 
 def estimate(plan: Plan) -> dict[str, Any]:
