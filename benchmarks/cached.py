@@ -107,7 +107,7 @@ class Cached:
         groups = config.batch_size // config.group
         step = 0
         while True:
-            chosen = sampler.rows(step * groups, groups)
+            chosen = sampler.rows(range(step * groups, (step + 1) * groups))
             crop = np.random.default_rng((config.seed, step)).integers(self.crops, size=len(chosen))
             yield self._batch(opened, among[chosen], crop, labels[:, torch.from_numpy(chosen)])
             step += 1

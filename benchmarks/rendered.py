@@ -158,7 +158,7 @@ class Rendered:
         groups = config.batch_size // config.group
         step = 0
         while True:
-            chosen = sampler.rows(step * groups, groups)
+            chosen = sampler.rows(range(step * groups, (step + 1) * groups))
             first = step * config.batch_size
             crops = [draw_crops(config.seed, first + place, 1)[0] for place in range(len(chosen))]
             yield Batch(self.cut(among[chosen], crops)[:, None], labels[:, torch.from_numpy(chosen)])

@@ -5,12 +5,12 @@
     python benchmarks/train.py --steps 20 --print-only
 
 It writes benchmarks/results/train-DEVICE.json. The photos are random crops of scikit-image's, 512 x 384; the recipes,
-all distortions and levels of each. Timed are whole blocks of steps, in which each rendered image is used as often as
-the preset's `reuse` says. `ratio` is the images/s of training from these recipes, without checkpoints and
-validations, divided by those of the same steps on one random batch that stays on the device. `without_host_types`
-leaves out the distortions that run on the CPU even where there is a GPU (6, 9, 10, 22) and the denoiser (15). `disk`
-reads images of all types from PNG files. The shares are of the time that a single process would take: decoding,
-distortions, forward, backward with the optimiser.
+all distortions and levels of each. Each rendered image is used as often as the preset's `reuse` says; timed are steps
+after the first of them have come for the last time. `ratio` is the images/s of training from these recipes, without
+checkpoints and validations, divided by those of the same steps on one random batch that stays on the device.
+`without_host_types` leaves out the distortions that run on the CPU even where there is a GPU (6, 9, 10, 22) and the
+denoiser (15). `disk` reads images of all types from PNG files. The shares are of the time that a single process would
+take: decoding, distortions, forward, backward with the optimiser.
 """
 
 import os
@@ -41,7 +41,7 @@ from glint_label.engines import available_cores
 from glint_label.images import encode_image
 from glint_model.data.batches import Batch, Batches, iterate
 from glint_model.data.gpu import develop, develop_ahead
-from glint_model.data.reuse import window_of
+from glint_model.data.reuse import steps_between
 from glint_model.data.rows import Data, Rows
 from glint_model.network.crops import CROP
 from glint_model.network.glintiqa import GlintIQA
@@ -213,7 +213,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def measure(config: TrainConfig, fabric: Fabric, photos: int, steps: int, warm: int) -> dict[str, Any]:
+def measure(config: TrainConfig, fabric: Fabric, photos: int, steps: int) -> dict[str, Any]:
     """Measure training from recipes, with and without the types that are left out, and from files."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -222,15 +222,18 @@ def measure(config: TrainConfig, fabric: Fabric, photos: int, steps: int, warm: 
         kinds["disk"] = write_images(Path(folder), kinds["all_types"], min(640, photos * len(DISTORTIONS)))
         for name, rows in kinds.items():
             pixels: Any = "disk" if name == "disk" else "fly"
-            results[name] = measure_kind(replace(config, pixels=pixels), rows, fabric, steps, warm)
+            results[name] = measure_kind(replace(config, pixels=pixels), rows, fabric, steps)
     return results
 
 
-def measure_kind(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int, warm: int) -> dict[str, Any]:
+def measure_kind(config: TrainConfig, rows: Rows, fabric: Fabric, steps: int) -> dict[str, Any]:
     """Measure the same model on a resident batch and from some rows."""
+    warm = min(steps // 4, 8) + 2
+    # Until then, more images are new in a step than in all later ones.
+    filling = (config.reuse - 1) * steps_between(config.batch_size)
     # The resident one before and after, so that a slower spell of the machine is in both.
     before = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps // 4, warm)
-    from_recipes = trained_rate(config, rows, fabric, steps, warm)
+    from_recipes = trained_rate(config, rows, fabric, steps, warm + filling)
     after = rate(make_learner(config, fabric), forever(resident(config, fabric.device)), config, steps // 4, warm)
     alone = (before + after) / 2
     parts = time_parts(config, rows, fabric, max(2, steps // 10))
@@ -254,7 +257,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--reuse", type=int)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--steps", type=int, help="timed ones, rounded up to whole blocks")
+    parser.add_argument("--steps", type=int, help="timed ones")
     parser.add_argument("--photos", type=int, default=256)
     parser.add_argument("--print-only", action="store_true")
     given = parser.parse_args()
@@ -265,8 +268,7 @@ def main() -> None:
     network = replace(preset.network, frozen_batchnorm=False)
     config = replace(preset, network=network, device=given.device, compile=given.compile, **chosen)
     fabric = make_fabric(config)
-    block = window_of(config.batch_size) * config.reuse
-    steps = -(-(given.steps or (200 if on_gpu else 30)) // block) * block
+    steps = given.steps or (200 if on_gpu else 60)
     workers = choose_workers(config.workers, given.device)
     results = {
         "machine": machine(fabric.device),
@@ -276,7 +278,7 @@ def main() -> None:
         "reuse": config.reuse,
         "workers": workers,
         "steps": steps,
-        **measure(config, fabric, given.photos, steps, warm=min(steps // 4, 8) + 2),
+        **measure(config, fabric, given.photos, steps),
         "peak_memory_mb": {
             "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
             "workers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,

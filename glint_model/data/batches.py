@@ -22,7 +22,7 @@ from glint_label.engines import workers_start
 from glint_label.errors import GlintError, WorkerError
 from glint_label.images import read_photo
 from glint_model.data.photos import Photos, Pixels
-from glint_model.data.reuse import Rendered, source_of, window_of
+from glint_model.data.reuse import Rendered, Uses, steps_between
 from glint_model.data.rows import Rows
 from glint_model.data.sampler import Crop, Sampler, draw_crops
 from glint_model.data.sharing import Packed, pack
@@ -121,10 +121,11 @@ class Batches(Dataset[Any]):
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._weights = recipe.rows.weights()
-        self._sampler = Sampler(recipe.rows.photo, recipe.group, recipe.seed)
+        between = steps_between(recipe.batch) * (recipe.batch // recipe.group)
+        self._uses = Uses(recipe.reuse, max(1, between // recipe.reuse))
+        self._sampler = Sampler(recipe.rows.photo, recipe.group, recipe.seed, self._uses.live)
         self._photos = Photos(recipe.rows, recipe.cache_bytes, recipe.synthetic)
         self._prepared: tuple[int, Prepared] | None = None
-        self._window = window_of(recipe.batch)
         self._rendered = Rendered()
 
     def __getitem__(self, index: int) -> Batch | GlintError:
@@ -134,28 +135,27 @@ class Batches(Dataset[Any]):
         except GlintError as error:
             return error
 
-    def _chosen(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Name the rows of a part and number its samples."""
+    def _chosen(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
+        """Name the rows of a part, number its samples, and say which is the last use of each row."""
         recipe = self._recipe
         count = recipe.batch // recipe.parts
         if recipe.fixed:
             rows = np.arange(index * count, min((index + 1) * count, len(recipe.rows)))
-            return rows, _FIXED + rows
-        groups = count // recipe.group
-        step, part = divmod(index, recipe.parts)
-        source = source_of(step, self._window, recipe.reuse)
-        self._rendered.begin(source // self._window)
-        rows = self._sampler.rows((source * recipe.parts + part) * groups, groups)
-        return rows, index * count + np.arange(count)
+            return rows, _FIXED + rows, [0] * len(rows)
+        uses = range(index * count // recipe.group, (index + 1) * count // recipe.group)
+        groups = [self._uses.group(use) for use in uses]
+        self._rendered.begin(uses.start)
+        last = [self._uses.last(group) for group in groups for _ in range(recipe.group)]
+        return self._sampler.rows(groups), index * count + np.arange(count), last
 
-    def _make(self, rows: NDArray[np.int64], samples: NDArray[np.int64]) -> Batch:
+    def _make(self, rows: NDArray[np.int64], samples: NDArray[np.int64], last: list[int]) -> Batch:
         recipe = self._recipe
         labels = np.stack([recipe.rows.mos[rows], self._weights[rows]])
         crops = np.empty((len(rows), recipe.crops, 3, CROP, CROP), dtype=np.uint8)
         batch = Batch(torch.from_numpy(crops), torch.from_numpy(labels))
         slots: dict[int, int] = {}
         made = 0
-        for place, (row, sample) in enumerate(zip(rows.tolist(), samples.tolist(), strict=True)):
+        for place, (row, sample, until) in enumerate(zip(rows.tolist(), samples.tolist(), last, strict=True)):
             drawn = draw_crops(recipe.seed, sample, recipe.crops, turned=not recipe.fixed)
             if self._is_deferred(row, batch):
                 photo = int(recipe.rows.photo[row])
@@ -163,7 +163,7 @@ class Batches(Dataset[Any]):
                 slot = slots.setdefault(photo, len(slots))
                 batch.deferred.append(DeferredImage(place, slot, name, level, int(recipe.rows.seed[row]), drawn))
                 continue
-            pixels = continued(self._again(row, batch) if recipe.reuse > 1 else self._pixels(row, batch))
+            pixels = continued(self._again(row, until, batch) if recipe.reuse > 1 else self._pixels(row, batch))
             for target, crop in zip(crops[made], drawn, strict=True):
                 target[:] = crop.cut(pixels, CROP).transpose(2, 0, 1)
             made += 1
@@ -189,12 +189,12 @@ class Batches(Dataset[Any]):
         batch.seconds["decode"] += time.perf_counter() - started
         return photo
 
-    def _again(self, row: int, batch: Batch) -> Pixels:
+    def _again(self, row: int, last: int, batch: Batch) -> Pixels:
         """Find the whole image of a row, or make it and keep it for the steps that use it again."""
-        pixels = self._rendered.get(row)
+        pixels = self._rendered.get(row, last)
         if pixels is None:
             pixels = self._pixels(row, batch)
-            self._rendered.put(row, pixels)
+            self._rendered.put(row, last, pixels)
         return pixels
 
     def _pixels(self, row: int, batch: Batch) -> Pixels:

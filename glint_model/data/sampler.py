@@ -3,6 +3,7 @@
 A run that goes on at step 1000 computes what step 1000 takes; it needs no state of any generator.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,29 +24,33 @@ class Sampler:
         photo: (n,), which photo each row shows.
         members: Rows of a group; 1 for a plain permutation.
         seed: Of the permutations.
+        live: Groups that lie between the first and the last that are asked for at about the same time.
     """
 
-    def __init__(self, photo: NDArray[np.integer], members: int, seed: int) -> None:
+    def __init__(self, photo: NDArray[np.integer], members: int, seed: int, live: int = 0) -> None:
         self._photo = photo
         self._members = members
         self._seed = seed
         self._counts = np.bincount(photo)
         self._groups_of = -(-self._counts // members)
         self.groups = int(self._groups_of.sum())
-        self._dealt = (-1, np.empty((0, members), dtype=np.int64))
+        self._dealt: dict[int, Integers] = {}
+        self._epochs = 2 + live // self.groups
 
-    def rows(self, first: int, count: int) -> Integers:
-        """Name the rows of `count` groups, `first` counted from the start of the run: (count * members,)."""
+    def rows(self, groups: Iterable[int]) -> Integers:
+        """Name the rows of some groups, counted from the start of the run, one group after another."""
         taken = []
-        for index in range(first, first + count):
+        for index in groups:
             epoch, place = divmod(index, self.groups)
             taken.append(self._epoch(epoch)[place])
         return np.concatenate(taken)
 
     def _epoch(self, epoch: int) -> Integers:
-        if self._dealt[0] != epoch:
-            self._dealt = (epoch, self._deal(epoch))
-        return self._dealt[1]
+        if epoch not in self._dealt:
+            self._dealt[epoch] = self._deal(epoch)
+            while len(self._dealt) > self._epochs:
+                del self._dealt[min(self._dealt)]
+        return self._dealt[epoch]
 
     def _deal(self, epoch: int) -> Integers:
         rng = _generator(self._seed, _EPOCHS + epoch)

@@ -40,7 +40,7 @@ def test_made_pixels_are_those_that_render_makes(manifest, rows, tmp_path_factor
 
 def test_a_crop_is_cut_from_the_whole_distorted_image(manifest, rows):
     (batch,) = batches(Recipe(rows, batch=1, seed=5), count=1)
-    row = int(Sampler(rows.photo, 1, 5).rows(0, 1)[0])
+    row = int(Sampler(rows.photo, 1, 5).rows([0])[0])
     table = read_manifest(manifest)
     named = table[(table["split"] == "train")].iloc[row]
     file = manifest / "shards" / f"{named['shard']:05d}" / named["file_name"]

@@ -20,7 +20,7 @@ from torch.testing import assert_close
 from glint_label.errors import OutputError, StateError, TrainingError, UsageError
 from glint_model import GlintIQA
 from glint_model.data.batches import Batch
-from glint_model.data.reuse import window_of
+from glint_model.data.reuse import steps_between
 from glint_model.data.rows import Data, synthetic_rows
 from glint_model.training import run_folder
 from glint_model.training.devices import make_fabric
@@ -91,9 +91,9 @@ def test_a_run_stopped_at_any_step_ends_as_if_it_had_not_been(preset, data, tmp_
 @pytest.mark.slow
 def test_a_run_stopped_while_images_are_used_again_ends_as_if_it_had_not_been(data, tmp_path):
     config = small_config(steps=110, reuse=2, batch_size=2, checkpoint_every=200, val_every=200)
-    assert window_of(config.batch_size) == 48
+    assert steps_between(config.batch_size) == 48
     train(config, data, tmp_path / "whole")
-    for most in (30, 30, 60):  # the first stop while images are new, the second at their second use
+    for most in (30, 30, 60):  # the second stop is after images have come again
         polls = iter([False] * most + [True])
         train(config, data, tmp_path / "pieces", stop=lambda polls=polls: next(polls))
     assert outputs(tmp_path / "pieces") == outputs(tmp_path / "whole")
