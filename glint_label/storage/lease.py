@@ -66,24 +66,25 @@ def hold_lease(place: Stored, folder: Stored, option: str = "--out") -> Iterator
 
 
 def _take(place: Stored, content: bytes, folder: Stored, option: str) -> None:
+    _refuse_if_held(place, folder, option)  # some stores overwrite where they should only create
     try:
         place.write_bytes(content, new=True)
     except FileExistsError:
-        holder, age = _read(place), _age(place)
-        if not _is_dead(holder, age):
-            who = f"process {holder.get('pid')} on {holder.get('host')}"
-            wait = max(1, round(EXPIRES - age))
-            raise StateError(
-                f"{folder}: {who} is writing here, last seen {max(0, round(age))} s ago; wait for it to finish or "
-                f"choose another {option}. If it was killed, this command goes on in {wait} s, or at once if you "
-                f"delete {place}"
-            ) from None
+        _refuse_if_held(place, folder, option)
         place.write_bytes(content)
-        if (found := _read(place)) != json.loads(content):
-            raise StateError(
-                f"{folder}: process {found.get('pid')} on {found.get('host')} has begun to write here at the same "
-                f"moment; wait for it to finish or choose another {option}"
-            ) from None
+    if _read(place) != json.loads(content):
+        _refuse_if_held(place, folder, option)
+
+
+def _refuse_if_held(place: Stored, folder: Stored, option: str) -> None:
+    holder, age = _read(place), _age(place)
+    if _is_dead(holder, age):
+        return
+    raise StateError(
+        f"{folder}: process {holder.get('pid')} on {holder.get('host')} is writing here, last seen "
+        f"{max(0, round(age))} s ago; wait for it to finish or choose another {option}. If it was killed, this "
+        f"command goes on in {max(1, round(EXPIRES - age))} s, or at once if you delete {place}"
+    )
 
 
 def _is_dead(holder: dict[str, Any], age: float) -> bool:

@@ -141,12 +141,17 @@ class Stored:
 
     # What is there.
 
-    def _ask(self, question: Callable[[Any, str], Result]) -> Result:
-        """Ask the store; its answers become what a disk would say, its own troubles a StorageError."""
+    def _ask(self, question: Callable[[Any, str], Result], *, writes: bool = False) -> Result:
+        """Ask the store; its answers become what a disk would say, its own troubles a StorageError.
+
+        Args:
+            question: Asks it, given the connection and the path there.
+            writes: It makes an object, for which nothing can be missing but the bucket.
+        """
         try:
             return question(_connect(self._scheme, os.getpid()), self._inside)
         except FileNotFoundError as error:
-            if _code_of(error) == "NoSuchBucket":
+            if writes or _code_of(error) == "NoSuchBucket":
                 raise StorageError(f"{self}: there is no such bucket; create it, or correct the address") from error
             raise FileNotFoundError(errno.ENOENT, "No such file or folder", str(self)) from error
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
@@ -279,7 +284,7 @@ class Stored:
             FileExistsError: `new`, and there is one.
         """
         mode = "create" if new else "overwrite"
-        self._ask(lambda store, path: store.pipe_file(path, content, mode=mode))
+        self._ask(lambda store, path: store.pipe_file(path, content, mode=mode), writes=True)
 
     @contextmanager
     def open_upload(self) -> Iterator[BinaryIO]:
@@ -294,7 +299,7 @@ class Stored:
             with tempfile.NamedTemporaryFile(prefix="glint-label-") as file:
                 yield cast("BinaryIO", file)
                 file.flush()
-                self._ask(lambda store, path: store.put_file(file.name, path))
+                self._ask(lambda store, path: store.put_file(file.name, path), writes=True)
         except OSError as error:
             raise OutputError(
                 f"{self}: cannot be gathered in {tempfile.gettempdir()} ({error.strerror}); free some space there or "
