@@ -120,7 +120,8 @@ def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), 
     numbers = [name for name, kind in kinds.items() if kind != "string"]
     types: dict[Hashable, Any] = {name: text if kind == "string" else kind for name, kind in kinds.items()}
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
+        with np.errstate(invalid="ignore"):  # of a number that is none, of which the error tells
+            table = pd.read_csv(path, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
     except (OSError, ValueError, OverflowError) as error:
         raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
     # Whole numbers that a float holds too; as large a type or level has no meaning, and overflows what counts it.
