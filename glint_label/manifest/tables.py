@@ -150,7 +150,8 @@ def read_metadata(path: Path, columns: Sequence[str] = tuple(METADATA_COLUMNS), 
     types: dict[Hashable, Any] = {name: text if kind == "string" else kind for name, kind in kinds.items()}
     try:
         file = path.open("rb") if is_stored(path) else path
-        table = pd.read_csv(file, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
+        with np.errstate(invalid="ignore"):  # of a number that is none, of which the error tells
+            table = pd.read_csv(file, dtype=types, keep_default_na=False, usecols=list(columns), encoding="utf-8")
     except (OSError, ValueError, OverflowError) as error:
         raise StateError(f"{path}: {_bad_number(path, numbers) or f'cannot be read ({error})'}; {REPAIR}") from error
     # Whole numbers that a float holds too; as large a type or level has no meaning, and overflows what counts it.
