@@ -58,7 +58,12 @@ def one_of_each(files: dict[str, bytes]) -> list[str]:
     return [*(name for name in files if name not in pixels), pixels[0], pixels[-1]]
 
 
-@pytest.mark.parametrize("damage", ["deleted", "cut", "flipped"])
+def slow(*values: object) -> list[object]:
+    """Leave some cases to the slow tests."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+@pytest.mark.parametrize("damage", ["flipped", *slow("deleted", "cut")])
 def test_repair_tells_what_was_damaged_and_makes_only_that_again(finished, damage):
     before = file_bytes(finished.out)
     times = {name: (finished.out / name).stat().st_mtime_ns for name in before}
@@ -97,7 +102,7 @@ def test_inspect_finds_every_damaged_file_but_the_inside_of_pixels(finished):
     assert summarise(finished.out)["problems"] == []
 
 
-@pytest.mark.parametrize("key", ["config_sha256", "references", "abstained", "rows", "failed", "a hash", "{"])
+@pytest.mark.parametrize("key", ["rows", "a hash", *slow("config_sha256", "references", "abstained", "failed", "{")])
 def test_a_damaged_record_is_found_and_written_again(finished, key):
     before = file_bytes(finished.out)
     path = finished.out / "shards" / "00000" / "_SUCCESS.json"
@@ -123,7 +128,7 @@ def test_pixels_that_nothing_vouches_for_any_more_are_made_again(finished):
     assert file_bytes(finished.out) == before
 
 
-@pytest.mark.parametrize("how", ["deleted", "{", '{"kind": "build"}', "an edited setting"])
+@pytest.mark.parametrize("how", ["deleted", *slow("{", '{"kind": "build"}', "an edited setting")])
 def test_a_lost_run_json_is_written_again_where_the_shards_are_of_this_build(finished, how):
     before, path = file_bytes(finished.out), finished.out / "run.json"
     if how == "deleted":
@@ -138,12 +143,13 @@ def test_a_lost_run_json_is_written_again_where_the_shards_are_of_this_build(fin
 
 
 def test_repair_leaves_alone_what_is_not_this_build(finished, tmp_path):
-    other = custom_build(finished.refs, finished.source_dir, tmp_path / "out", transfer="knn")
+    rated = save_rated(tmp_path / "rated", 2)
+    other = custom_build(finished.refs, rated, tmp_path / "out", transfer="knn")
     with pytest.raises(StateError, match="holds no build, so there is nothing to repair"):
         build(other, repair=True)
     build(other)
     (other.out / "run.json").unlink()
-    changed = custom_build(finished.refs, finished.source_dir, tmp_path / "out", transfer="top1")
+    changed = custom_build(finished.refs, rated, tmp_path / "out", transfer="top1")
     with pytest.raises(StateError, match=r"has lost its run\.json"):
         build(changed, repair=True)
     (other.out / "thesis.tex").touch()
@@ -166,7 +172,7 @@ def test_the_command_says_what_it_repaired(finished):
     assert "Every file is as it was written" in run("build", *options).stdout
 
 
-@pytest.mark.parametrize("clock", [0, 1, -86_400 * 10**9, 4 * 10**18], ids=["zero", "1970", "before 1970", "2096"])
+@pytest.mark.parametrize("clock", [0, *slow(1, -86_400 * 10**9, 4 * 10**18)])  # ns: 1970, before it, 2096
 def test_no_clock_hides_damage_or_makes_work(finished, clock):
     """Times are never compared: a copy, a restored backup and a clock that jumped change nothing."""
     before = file_bytes(finished.out)
@@ -218,10 +224,10 @@ def test_files_damaged_at_random_are_made_again(tmp_path, seed):
         assert summarise(finished.out)["problems"] == []
 
 
-def test_a_photo_that_changed_is_not_put_in_the_place_of_the_labelled_one(finished, tmp_path):
+def test_a_photo_that_changed_is_not_put_in_the_place_of_the_labelled_one(tmp_path):
     out = tmp_path / "out"
     refs = save_photos(tmp_path / "refs", ["a.png", "b.png"])
-    config = custom_build(refs, finished.source_dir, out, transfer="knn", images="png")
+    config = custom_build(refs, save_rated(tmp_path / "rated", 2), out, transfer="knn", images="png")
     build(config)
     Image.fromarray(make_photo(7)).save(refs / "a.png")
     next(out.rglob(f"{reference_id('a.png')}_*_1.png")).unlink()

@@ -137,7 +137,7 @@ def check_manifests(root: Path, first: int, number: int) -> int:
 
 
 def test_changed_manifests_end_in_rows_or_in_one_line(tmp_path):
-    assert 30 < check_manifests(tmp_path, 0, 25) < 125  # both ends are reached
+    assert 10 < check_manifests(tmp_path, 0, 12) < 60  # both ends are reached
 
 
 @pytest.mark.slow
