@@ -184,7 +184,7 @@ def child_given(folder: str, references: str, transfer: str) -> None:
         write_embedded(place / "embeddings.npz", photos)
 
     out = plan.config.out
-    with open_build(plan, overwrite=False, strict=False, command=["benchmark"]):
+    with open_build(plan, overwrite=False, repair=False, strict=False, command=["benchmark"]):
         write(out / "anchors", tuple(plan.source.anchors))
         for shard in plan.shards:
             write(shard_folder(out, shard.number), shard.names)
