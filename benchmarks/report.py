@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from build import RESULTS, machine, make_photos
@@ -119,10 +120,13 @@ def _tables(rng: np.random.Generator, sha256: list[str]) -> tuple[list[str], lis
     return metadata, references
 
 
-def timed(*arguments: object) -> dict:
-    """Run a command, and tell its seconds, those of processors, and the most memory of its processes together, MB."""
+def timed(*arguments: object, output: IO[str] | int = subprocess.DEVNULL) -> dict:
+    """Run a command, and tell its seconds, those of processors, and the most memory of its processes together, MB.
+
+    What it prints goes to `output`.
+    """
     started, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.Popen([str(part) for part in arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in arguments], stdout=output)
     peak = 0
     while process.poll() is None:
         peak = max(peak, sum(map(memory_kb, family(process.pid))))

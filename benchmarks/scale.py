@@ -18,7 +18,6 @@ that all processes of a part hold together, pages that they share counted once.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from build import RESULTS, child_given, given_plan, machine, make_source
 from PIL import Image
-from report import family, memory_kb
+from report import timed
 
 DUPLICATES = (20_000, 100_000, 1_000_000)
 LABELS = (20_000, 100_000, 1_000_000)
@@ -47,28 +46,10 @@ def measured(*arguments: object) -> dict:
     The last line of its output is JSON.
     """
     with tempfile.TemporaryFile("w+") as output:
-        started, used = time.perf_counter(), cpu_seconds()
-        process = subprocess.Popen([str(part) for part in arguments], stdout=output)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, sum(map(memory_kb, family(process.pid))))
-            time.sleep(0.2)
-        if process.returncode:
-            raise SystemExit(f"{arguments}: exit code {process.returncode}")
-        figures = {
-            "seconds": round(time.perf_counter() - started, 1),
-            "cpu_seconds": round(cpu_seconds() - used, 1),
-            "peak_mb": round(peak / 1024),
-        }
+        figures = timed(*arguments, output=output)
         output.seek(0)
         printed = json.loads(output.read().splitlines()[-1])
     return {**printed, **figures}
-
-
-def cpu_seconds() -> float:
-    """Seconds of processors that this process's children, and theirs, have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def child(part: str, *arguments: object) -> dict:

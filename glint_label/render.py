@@ -2,17 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
+from glint_label.engines import TIME_LIMIT, Loss, run_tasks, time_limit
 from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import absent_files, write_atomic
 from glint_label.folders import lock_folder, refuse_links
@@ -34,6 +35,8 @@ from glint_label.provenance import differing_codecs
 
 if TYPE_CHECKING:
     from glint_label.distortions.prepared import Prepared
+
+Result = TypeVar("Result")
 
 _LOG = logging.getLogger(__name__)
 
@@ -176,6 +179,43 @@ class RenderReport:
     failures: tuple[tuple[str, str], ...]
 
 
+def lost_reference(_: object, loss: Loss) -> Rendered:
+    """Let a reference that no worker survives be one that cannot be used."""
+    return Rendered(failure=(loss.reason, loss.message))
+
+
+def run_references(
+    make: Callable[[RenderTask], Result],
+    tasks: Sequence[RenderTask],
+    workers: int,
+    progress: MakeProgress,
+    limit: float,
+    give_up: Callable[[RenderTask, Loss], Result],
+) -> AbstractContextManager[Iterator[tuple[RenderTask, Result]]]:
+    """Run `run_tasks` over references, with a progress bar that counts their images.
+
+    Args:
+        make: What a worker does with a reference.
+        tasks: The references.
+        workers: Processes; 0 for this one.
+        progress: Makes the progress bar.
+        limit: Seconds that a reference may take.
+        give_up: Makes the result of one that was lost twice.
+    """
+    total = sum(len(task.recipes) for task in tasks)
+    return run_tasks(
+        make,
+        tasks,
+        workers,
+        progress,
+        "images",
+        total,
+        size=lambda task, _: len(task.recipes),
+        limit=limit,
+        give_up=give_up,
+    )
+
+
 def render_build(
     out: Path,
     refs: Path | None = None,
@@ -217,21 +257,10 @@ def render_build(
         ]
         if not tasks:
             raise InputError(f"{out}: no row passes the filter")
-        total = sum(len(task.recipes) for task in tasks)
         written = present = total_bytes = 0
         failures = []
-        with run_tasks(
-            render_reference,
-            tasks,
-            workers,
-            progress,
-            "images",
-            total,
-            0,
-            lambda task, _: len(task.recipes),
-            limit=time_limit(size_of(run), photo_timeout),
-            give_up=lambda _, loss: Rendered(failure=(loss.reason, loss.message)),
-        ) as results:
+        limit = time_limit(size_of(run), photo_timeout)
+        with run_references(render_reference, tasks, workers, progress, limit, lost_reference) as results:
             for task, made in results:
                 written += len(made.written)
                 present += len(made.present)

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import TIME_LIMIT, run_tasks, time_limit
+from glint_label.engines import TIME_LIMIT, Loss, time_limit
 from glint_label.errors import ImageError, InputError
 from glint_label.images import read_photo
 from glint_label.manifest import EVERYTHING, Selection, iterate_shards, read_run, root_of, size_of
-from glint_label.manifest.reading import ShardTables
+from glint_label.manifest.reading import ShardTables, read_shard
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
-from glint_label.render import Drawing, RenderTask, render_tasks
+from glint_label.render import Drawing, RenderTask, render_tasks, run_references
 
 SAMPLE = 500  # images of a whole build that are rendered again
 
@@ -92,29 +92,25 @@ def rerender(
     """
     run = read_run(out)
     root = root_of(run, refs)
-    present = sum(len(_present(shard, selection)) for shard in iterate_shards(out))
+    counts = [(shard.number, len(_present(shard, selection))) for shard in iterate_shards(out)]
+    present = sum(count for _, count in counts)
     if not present:
         raise InputError(f"{out}: none of these rows has a pixel file; make them with `glint-label render {out}`")
     chosen = set(Random(0).sample(range(present), min(sample, present)))  # noqa: S311 (a sample, not a secret)
     tasks: list[RenderTask] = []
     first = 0
-    for shard in iterate_shards(out):
-        rows = _present(shard, selection)
-        some = rows[[first + place in chosen for place in range(len(rows))]]
-        first += len(rows)
-        tasks += render_tasks(shard.folder, some, shard.references, root, size_of(run))
-    total = sum(len(task.recipes) for task in tasks)
-    with run_tasks(
-        compare_reference,
-        tasks,
-        workers,
-        progress,
-        "images",
-        total,
-        0,
-        lambda task, _: len(task.recipes),
-        limit=time_limit(size_of(run), TIME_LIMIT),
-        give_up=lambda task, loss: [(task.reference, loss.message)],
-    ) as results:
+    for number, count in counts:
+        wanted = [first + place in chosen for place in range(count)]
+        first += count
+        if any(wanted):
+            shard = read_shard(out, number)
+            rows = _present(shard, selection)[wanted]
+            tasks += render_tasks(shard.folder, rows, shard.references, root, size_of(run))
+    limit = time_limit(size_of(run), TIME_LIMIT)
+    with run_references(compare_reference, tasks, workers, progress, limit, _lost) as results:
         faults = [fault for _, found in results for fault in found]
-    return RerenderReport(present, total, tuple(sorted(faults)))
+    return RerenderReport(present, len(chosen), tuple(sorted(faults)))
+
+
+def _lost(task: RenderTask, loss: Loss) -> list[tuple[str, str]]:
+    return [(task.reference, loss.message)]

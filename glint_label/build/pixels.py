@@ -19,7 +19,7 @@ from glint_label.manifest import (
 from glint_label.manifest.shards import LABELLED, MEASURED
 from glint_label.manifest.tables import read_metadata, read_references
 from glint_label.progress import MakeProgress
-from glint_label.render import Rendered, RenderTask, render_reference, render_tasks
+from glint_label.render import Rendered, RenderTask, lost_reference, render_reference, render_tasks
 
 _TOGETHER = 4  # records written at once
 
@@ -73,7 +73,7 @@ class FinishShards(Stage):
             0,
             lambda item, _: len(item[1].recipes),
             limit=self._plan.config.seconds_a_photo,
-            give_up=lambda _, loss: Rendered(failure=(loss.reason, loss.message)),
+            give_up=lost_reference,
         ) as results:
             for (number, task), made in results:
                 if made.failure is not None:

@@ -88,21 +88,25 @@ def test_a_damaged_object_is_found_and_made_again(stored, name):
     assert object_bytes(stored.out) == before
 
 
+def build_twice_at_once(config: BuildConfig) -> None:
+    """Build, take the lock away in the middle, and let another build run from beginning to end."""
+
+    def meet(what: str, _total: int, _done: int) -> NoProgress:
+        if what == "labels":
+            (config.out / ".lock").unlink()
+            build(config)
+        return NoProgress()
+
+    build(config, progress=meet)
+
+
 @pytest.mark.slow
 def test_two_at_once_one_is_refused_and_where_none_is_both_end_in_the_same_bytes(config, stored):
     build(config)
     with lock_folder(stored.out), pytest.raises(StateError, match="is writing here"):
         build(stored)
 
-    class Meet(NoProgress):
-        """Take the lock away in the middle, and let another build run from beginning to end."""
-
-        def __init__(self, what: str) -> None:
-            if what == "labels":
-                (stored.out / ".lock").unlink()
-                build(stored)
-
-    build(stored, progress=lambda what, *_: Meet(what))
+    build_twice_at_once(stored)
     assert object_bytes(stored.out) == file_bytes(config.out)
 
 
@@ -110,15 +114,7 @@ def test_two_at_once_one_is_refused_and_where_none_is_both_end_in_the_same_bytes
 def test_where_a_file_server_passes_no_lock_on_two_builds_end_in_the_same_bytes(config, tmp_path):
     build(replace(config, out=tmp_path / "alone"))
 
-    class Meet(NoProgress):
-        """Forget the lock in the middle, and let another build run from beginning to end."""
-
-        def __init__(self, what: str) -> None:
-            if what == "labels":
-                (config.out / ".lock").unlink()
-                build(config)
-
-    build(config, progress=lambda what, *_: Meet(what))
+    build_twice_at_once(config)
     assert file_bytes(config.out) == file_bytes(tmp_path / "alone")
 
 

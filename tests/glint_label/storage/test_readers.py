@@ -24,7 +24,7 @@ NAMES = ["17.png", "18.png", "a.png", "sub/ü.png"]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> BuildConfig:
-    """Three photos, one of them in val; two distortions, five levels."""
+    """Four photos; two distortions, five levels."""
     folder = tmp_path_factory.mktemp("readers")
     refs = save_photos(folder / "refs", NAMES)
     config = custom_build(refs, save_rated(folder / "rated"), folder / "build", transfer="knn")
