@@ -147,55 +147,112 @@ def intervals(
 # Our own bootstrap: scipy.stats.bootstrap draws single values, not whole contents, and would gather and rank the
 # images of every resample anew.
 _FROM_COUNTS = ("srocc", "plcc", "rmse")
+_BLOCK = 1 << 14  # weights that are held at a time, for the cache of a core
 
 
 def _from_counts(
     x: Floats, y: Floats, members: list[NDArray[np.intp]], draws: NDArray[np.int64], measures: Sequence[str]
 ) -> dict[str, Floats]:
-    """Compute a figure of every resample from how often each group was drawn; the images are never gathered.
-
-    Ranks are those within the resample: a value's mean rank follows from the counts of the values below it.
-    """
-    group = np.empty(len(x), dtype=np.intp)
-    for number, rows in enumerate(members):
-        group[rows] = number
-    ranking = [_Ranking(x), _Ranking(y)] if "srocc" in measures else []
-    found = {name: np.full(len(draws), np.nan) for name in measures}
-    squares = (x - y) ** 2
-    for number, draw in enumerate(draws):
-        weights = np.bincount(draw, minlength=len(members))[group].astype(np.float64)
-        if "srocc" in found:
-            found["srocc"][number] = _weighted_pearson(ranking[0](weights), ranking[1](weights), weights)
-        if "plcc" in found:
-            found["plcc"][number] = _weighted_pearson(x, y, weights)
+    """Compute a figure of every resample from how often each group was drawn; the images are never gathered."""
+    order = np.concatenate(members)
+    sizes = np.array([len(rows) for rows in members])
+    contents = _Contents(x[order], y[order], sizes)
+    ranks = _Ranks(x[order], y[order], sizes) if "srocc" in measures else None
+    found = {name: np.empty(len(draws)) for name in measures}
+    step = max(1, _BLOCK // len(x))
+    for start in range(0, len(draws), step):
+        block = slice(start, start + step)
+        counts = np.stack([np.bincount(draw, minlength=len(sizes)) for draw in draws[block]], axis=1).astype(
+            np.float64
+        )
+        varied = contents.varied(counts)
         if "rmse" in found:
-            found["rmse"][number] = np.sqrt(weights @ squares / weights.sum())
+            found["rmse"][block] = contents.rmse(counts)
+        if "plcc" in found:
+            found["plcc"][block] = np.where(varied, contents.plcc(counts), np.nan)
+        if ranks is not None:
+            found["srocc"][block] = np.where(varied, ranks.srocc(counts), np.nan)
     return found
 
 
-class _Ranking:
-    """Mean ranks of values that occur as often as weights say."""
+class _Contents:
+    """Sums over the images of each content, of which those of a resample are made.
 
-    def __init__(self, values: Floats) -> None:
-        distinct, self._place = np.unique(values, return_inverse=True)
-        self._size = len(distinct)
+    Args:
+        x, y: (n,), the images of a content next to each other.
+        sizes: (contents,) how many images each has.
+    """
 
-    def __call__(self, weights: Floats) -> Floats:
-        """Rank all values, from 1; equal ones share the mean of their ranks."""
-        occurring = np.bincount(self._place, weights, minlength=self._size)
-        ranks: Floats = (np.cumsum(occurring) - (occurring - 1) / 2)[self._place]
-        return ranks
+    def __init__(self, x: Floats, y: Floats, sizes: NDArray[np.int64]) -> None:
+        starts = np.cumsum(sizes) - sizes
+        self._sizes = sizes[:, None].astype(np.float64)
+        self._lows = [np.minimum.reduceat(values, starts)[:, None] for values in (x, y)]
+        self._highs = [np.maximum.reduceat(values, starts)[:, None] for values in (x, y)]
+        with np.errstate(over="ignore"):  # the root of such a sum is not wanted, or infinity
+            self._squares = np.add.reduceat((x - y) ** 2, starts)
+        # Each by its own largest: squares of very large or small numbers leave the range of a double.
+        x, y = (values / max(np.abs(values).max(), np.finfo(np.float64).tiny) for values in (x, y))
+        self._means = [np.add.reduceat(values, starts) / sizes for values in (x, y)]
+        a, b = (values - np.repeat(means, sizes) for values, means in zip((x, y), self._means, strict=True))
+        self._inside = [np.add.reduceat(product, starts) for product in (a * b, a * a, b * b)]
+
+    def varied(self, counts: Floats) -> NDArray[np.bool_]:
+        """Tell of which resamples (contents, resamples) there is a correlation."""
+        drawn = counts > 0
+        varied: NDArray[np.bool_] = (counts * self._sizes).sum(axis=0) >= LEAST_IMAGES
+        for lows, highs in zip(self._lows, self._highs, strict=True):
+            low, high = np.where(drawn, lows, np.inf).min(axis=0), np.where(drawn, highs, -np.inf).max(axis=0)
+            varied &= ~_same(low, high)
+        return varied
+
+    def rmse(self, counts: Floats) -> Floats:
+        """Root mean squared difference of each resample."""
+        rmse: Floats = np.sqrt(self._squares @ counts / (self._sizes * counts).sum(axis=0))
+        return rmse
+
+    def plcc(self, counts: Floats) -> Floats:
+        """Pearson's correlation of each resample: products within contents, and between their means."""
+        weights = counts * self._sizes
+        a, b = (means[:, None] - means @ weights / weights.sum(axis=0) for means in self._means)
+        between = [(weights * product).sum(axis=0) for product in (a * b, a * a, b * b)]
+        return _correlation(*(inside @ counts + other for inside, other in zip(self._inside, between, strict=True)))
 
 
-def _weighted_pearson(x: Floats, y: Floats, weights: Floats) -> float:
-    """Pearson's correlation of values that occur as often as weights say; NaN for a constant."""
-    total = weights.sum()
-    drawn = weights > 0
-    if total < LEAST_IMAGES or _constant(x[drawn]) or _constant(y[drawn]):
-        return np.nan
-    a, b = x - weights @ x / total, y - weights @ y / total
-    a, b = a / np.abs(a).max(), b / np.abs(b).max()
-    return float(np.clip((weights * a) @ b / np.sqrt((weights * a) @ a * ((weights * b) @ b)), -1, 1))
+class _Ranks:
+    """Ranks within resamples: a value's mean rank follows from how often the values below it occur.
+
+    Args:
+        x, y: (n,), the images of a content next to each other.
+        sizes: (contents,) how many images each has.
+    """
+
+    def __init__(self, x: Floats, y: Floats, sizes: NDArray[np.int64]) -> None:
+        self._content = np.repeat(np.arange(len(sizes)), sizes)
+        self._orders = []
+        for values in (x, y):
+            order = np.argsort(values, kind="stable")
+            first = np.concatenate([[True], np.diff(values[order]) != 0])
+            place = np.empty(len(values), dtype=np.intp)
+            place[order] = np.cumsum(first) - 1
+            self._orders.append((order, np.flatnonzero(first), place))
+
+    def srocc(self, counts: Floats) -> Floats:
+        """Spearman's rank correlation of each resample (contents, resamples); equal values share their mean rank."""
+        ranks, squares = [], []
+        weights = counts[self._content]
+        for order, starts, place in self._orders:
+            occurring = np.add.reduceat(weights[order], starts, axis=0)
+            upto = np.cumsum(occurring, axis=0)
+            rank = upto - (occurring + upto[-1]) / 2  # less the mean of all
+            squares.append(np.einsum("nr,nr,nr->r", occurring, rank, rank))
+            ranks.append(rank[place])
+        return _correlation(np.einsum("nr,nr,nr->r", weights, *ranks), *squares)
+
+
+def _correlation(xy: Floats, xx: Floats, yy: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):  # of constants, which have none
+        correlation: Floats = np.clip(xy / np.sqrt(xx * yy), -1, 1)
+    return correlation
 
 
 def content_splits(groups: ArrayLike, rounds: int, share: float = 0.2) -> Iterator[NDArray[np.bool_]]:
@@ -338,7 +395,13 @@ def _check(scores: ArrayLike, mos: ArrayLike) -> tuple[Floats, Floats]:
 
 def _constant(values: Floats) -> bool:
     """Tell whether values differ by no more than the rounding of a double."""
-    return bool(np.ptp(values) <= 1e-13 * np.abs(values).max())
+    return bool(_same(values.min(), values.max()))
+
+
+def _same(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """Tell where the lowest and the highest of some values differ by no more than the rounding of a double."""
+    same: NDArray[np.bool_] = np.subtract(high, low) <= 1e-13 * np.maximum(np.abs(low), np.abs(high))
+    return same
 
 
 def _members(groups: ArrayLike, count: int) -> list[NDArray[np.intp]]:

@@ -168,6 +168,22 @@ def test_an_interval_draws_whole_contents():
     assert alone["srocc"][1] - alone["srocc"][0] < 0.4 * (once["srocc"][1] - once["srocc"][0])
 
 
+@pytest.mark.parametrize("outlier", [0, 1e9, -1e100])
+def test_an_interval_is_that_of_the_gathered_images(outlier):
+    """Contents of one to six images, some values alike; one is far from all others, and in two resamples of three."""
+    rng = np.random.default_rng(2)
+    content = np.repeat(np.arange(10, 22), rng.integers(1, 7, 12))
+    mos = rng.normal(size=len(content)).round(1)
+    scores = mos + rng.normal(size=len(content)).round(1)
+    scores[content == 17] += outlier
+    draws = np.random.default_rng(5).integers(0, 12, (200, 12))
+    rows = [np.concatenate([np.flatnonzero(content == 10 + one) for one in draw]) for draw in draws]
+    found = intervals(scores, mos, content, ["srocc", "plcc"], resamples=200, seed=5)
+    for name, correlation in (("srocc", stats.spearmanr), ("plcc", stats.pearsonr)):
+        each = [correlation(scores[chosen], mos[chosen]).statistic for chosen in rows]
+        assert found[name] == pytest.approx(tuple(np.percentile(each, [2.5, 97.5])), abs=1e-9)
+
+
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     """Contents of four images with a common error: 95 % intervals over contents hold the true correlation."""
     rng = np.random.default_rng(1)
