@@ -1,7 +1,9 @@
 """The photos of a build: decoded once, hashed, embedded, their features measured, shard by shard."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from glint_label.build.plan import Plan
 from glint_label.build.stage import Stage
-from glint_label.embed import DecodedPhoto, EmbeddedPhotos, embed_photos, read_embedded, write_embedded
+from glint_label.embed import DecodedPhoto, EmbeddedPhotos, Embedder, embed_photos, read_embedded, write_embedded
 from glint_label.engines import Loss, run_tasks
 from glint_label.errors import InputError, StateError, TooManyFailuresError
 from glint_label.files import read_arrays, write_arrays, write_atomic
@@ -78,7 +80,6 @@ class MeasurePhotos(Stage):
             if name in names
         )
         total = len(plan.names)
-        decoded: dict[int, dict[str, DecodedPhoto]] = {}
         task = DecodePhotos(plan.embedder.preparation, self._features, plan.config.size, plan.config.longest_side)
         done = total - sum(map(len, wanted.values()))
         with run_tasks(
@@ -92,13 +93,10 @@ class MeasurePhotos(Stage):
             limit=plan.config.seconds_a_photo,
             give_up=_fail,
         ) as results:
-            for item, photo in results:
-                of_shard = decoded.setdefault(item.shard, {})
-                of_shard[item.name] = photo
-                if photo.warning:
-                    _LOG.warning("%s: %s", item.name, photo.warning)
-                if len(of_shard) == len(wanted[item.shard]):
-                    self._finish(plan.shards[item.shard], decoded.pop(item.shard))
+            whole = _whole_shards(results, plan.shards, wanted)
+            with _embedded(whole, plan.embedder) as embedded:
+                for opened, photos in embedded:
+                    self._finish(opened, photos)
 
     def drop(self, lost: Mapping[str, tuple[str, str]]) -> None:
         """Turn photos that vanished or changed after they were measured into failures, as if they had never opened.
@@ -130,13 +128,12 @@ class MeasurePhotos(Stage):
         # Before there is a record, nothing else tells that a table has lost a line.
         return failures if {*photos.names, *(name for name, *_ in failures)} == set(shard.names) else None
 
-    def _finish(self, shard: Shard, decoded: Mapping[str, DecodedPhoto]) -> None:
-        """Embed what was decoded and join it with what was known before, when only the failures were tried again."""
+    def _finish(self, opened: "_Opened", photos: EmbeddedPhotos) -> None:
+        """Join what was embedded with what was known before, when only the failures were tried again."""
+        shard, decoded = opened.shard, opened.photos
         folder = shard_folder(self._plan.config.out, shard.number)
-        opened = [decoded.get(name) for name in shard.names]
-        photos = embed_photos(shard.names, shard.paths, opened, self._plan.embedder)
         failures = [(name, *photo.failure) for name, photo in decoded.items() if photo.failure is not None]
-        features = self._stack([photo for photo in opened if photo is not None and photo.failure is None])
+        features = self._stack([photo for photo in opened.slots() if photo is not None and photo.failure is None])
         if len(decoded) < len(shard.names):
             known, known_features, _ = read_measured(folder, bool(self._features))
             photos = _join(known, photos)
@@ -204,29 +201,17 @@ class MeasureWatched(Stage):
             for shard in missing
             for name, path in zip(shard.names, shard.paths, strict=True)
         ]
-        decoded: dict[int, dict[str, DecodedPhoto]] = {}
-        task, workers = (
-            DecodePhotos(self._plan.embedder.preparation, size=self._plan.config.size),
-            self._plan.config.workers,
-        )
-        limit = self._plan.config.seconds_a_photo
+        config = self._plan.config
+        task = DecodePhotos(self._plan.embedder.preparation, size=config.size)
+        wanted = {shard.number: frozenset(shard.names) for shard in missing}
+        limit = config.seconds_a_photo
         with run_tasks(
-            task, tasks, workers, self._progress, "held out", len(tasks), limit=limit, give_up=_fail
+            task, tasks, config.workers, self._progress, "held out", len(tasks), limit=limit, give_up=_fail
         ) as results:
-            for item, photo in results:
-                if photo.failure is not None:
-                    raise InputError(
-                        f"{as_text(item.path)}: does not open ({photo.failure[1]}), so its copies cannot be found; "
-                        "restore the file, or take it out of the folder"
-                    )
-                of_shard = decoded.setdefault(item.shard, {})
-                of_shard[item.name] = photo
-                shard = self._shards[item.shard]
-                if len(of_shard) == len(shard.names):
-                    opened = [decoded[item.shard][name] for name in shard.names]
-                    photos = embed_photos(shard.names, shard.paths, opened, self._plan.embedder)
-                    write_embedded(self._file(shard), photos)
-                    del decoded[item.shard]
+            whole = _whole_shards(_must_open(results), self._shards, wanted)
+            with _embedded(whole, self._plan.embedder) as embedded:
+                for opened, photos in embedded:
+                    write_embedded(self._file(opened.shard), photos)
 
     def photos(self) -> list[EmbeddedPhotos]:
         """Read them all."""
@@ -240,6 +225,58 @@ class MeasureWatched(Stage):
             return read_embedded(self._file(shard))
         except StateError:
             return None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A shard whose wanted photos have been decoded."""
+
+    shard: Shard
+    photos: Mapping[str, DecodedPhoto]
+
+    def slots(self) -> list[DecodedPhoto | None]:
+        """Give one slot a reference, wanted or not."""
+        return [self.photos.get(name) for name in self.shard.names]
+
+
+@dataclass(frozen=True)
+class _EmbedShard:
+    """The task of what holds the embedder."""
+
+    embedder: Embedder
+
+    def __call__(self, opened: _Opened) -> EmbeddedPhotos:
+        return embed_photos(opened.shard.names, opened.shard.paths, opened.slots(), self.embedder)
+
+
+def _whole_shards(
+    results: Iterable[tuple[DecodeTask, DecodedPhoto]], shards: Sequence[Shard], wanted: Mapping[int, Set[str]]
+) -> Iterator[_Opened]:
+    """Give each shard as soon as all its wanted photos are decoded."""
+    decoded: dict[int, dict[str, DecodedPhoto]] = {}
+    for item, photo in results:
+        of_shard = decoded.setdefault(item.shard, {})
+        of_shard[item.name] = photo
+        if photo.warning:
+            _LOG.warning("%s: %s", item.name, photo.warning)
+        if len(of_shard) == len(wanted[item.shard]):
+            yield _Opened(shards[item.shard], decoded.pop(item.shard))
+
+
+def _embedded(
+    whole: Iterable[_Opened], embedder: Embedder
+) -> AbstractContextManager[Iterator[tuple[_Opened, EmbeddedPhotos]]]:
+    return run_tasks(_EmbedShard(embedder), whole, 0, network=embedder.runs_network)
+
+
+def _must_open(results: Iterable[tuple[DecodeTask, DecodedPhoto]]) -> Iterator[tuple[DecodeTask, DecodedPhoto]]:
+    for item, photo in results:
+        if photo.failure is not None:
+            raise InputError(
+                f"{as_text(item.path)}: does not open ({photo.failure[1]}), so its copies cannot be found; "
+                "restore the file, or take it out of the folder"
+            )
+        yield item, photo
 
 
 def _fail(_: DecodeTask, loss: Loss) -> DecodedPhoto:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from glint_label.embed.clip import DEFAULT_MODEL, ClipEmbedder
+from glint_label.embed.device import resolve_device
 from glint_label.embed.embedded import (
     HASH_BYTES,
     DecodedPhoto,
@@ -28,6 +29,7 @@ __all__ = [
     "embed_photos",
     "make_embedder",
     "read_embedded",
+    "resolve_device",
     "write_embedded",
 ]
 
@@ -79,29 +81,11 @@ def make_embedder(
     if name.startswith("file:"):
         return FileEmbedder(place_of(name.removeprefix("file:")), photos)
     makers: dict[str, Callable[[], Embedder]] = {
-        "clip": lambda: ClipEmbedder(clip_model, clip_weights, resolve_device(device)),
-        "resnet101": lambda: ResNetEmbedder(resnet_weights, resolve_device(device)),
+        "clip": lambda: ClipEmbedder(clip_model, clip_weights, device),
+        "resnet101": lambda: ResNetEmbedder(resnet_weights, device),
         "efficientnet": EfficientNetEmbedder,
         "statistics": StatisticsEmbedder,
     }
     if name in MIXTURES:
         return MixedEmbedder(name, [makers[part]() for part in MIXTURES[name].shares])
     return makers[name]()
-
-
-def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` where there is a GPU, else `cpu`.
-
-    Raises:
-        UsageError: The device is not on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {device}: not usable here ({reason}); try --device cpu") from error
-    return device

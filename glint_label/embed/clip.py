@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from glint_label.embed.device import PlacedNetwork, resolve_device
 from glint_label.embed.embedder import CosineSpace, check_finite
 from glint_label.errors import UsageError, WeightsError
 from glint_label.files import sha256_of
@@ -51,10 +52,10 @@ class ClipEmbedder(CosineSpace):
         model: `ARCHITECTURE:TAG`; the tag names the weights and their preprocessing. `ARCHITECTURE` alone needs
             `weights`.
         weights: A local .safetensors, .pt or .bin file; used instead of the tag's download.
-        device: Torch device.
+        device: Torch device, or `auto`.
 
     Raises:
-        UsageError: Unknown architecture or tag.
+        UsageError: Unknown architecture, tag or device.
         WeightsError: The weights are not cached and the download failed, or they do not fit the architecture.
     """
 
@@ -63,15 +64,13 @@ class ClipEmbedder(CosineSpace):
     near_duplicate = 0.96
 
     def __init__(self, model: str, weights: Path | None, device: str) -> None:
-        import torch
-
+        resolve_device(device)  # what is wrong with it is said before weights are fetched
         architecture, tag = _parse_model(model, weights)
-        self._device = torch.device(device)
         self._weights = weights or _download(architecture, tag)
         self._model_name = model
-        network = _load(architecture, tag, self._weights).to(self._device).eval()
-        network.requires_grad_(False)
-        self._network = network
+        network = _load(architecture, tag, self._weights)
+        self._placed = PlacedNetwork(network.visual, device)
+        self.runs_network = self._placed.movable
         preprocessing = dict(network.visual.preprocess_cfg)
         self.preparation = ClipPreparation(preprocessing)
         size = preprocessing["size"]
@@ -87,7 +86,7 @@ class ClipEmbedder(CosineSpace):
             if image is not None:
                 slot[:] = image
         with torch.inference_mode(), exact_float32():
-            features = self._network.encode_image(torch.from_numpy(batch).to(self._device))
+            features = self._placed.network(torch.from_numpy(batch).to(self._placed.device))
         vectors: NDArray[np.float32] = features.float().cpu().numpy()
         vectors[[image is None for image in inputs]] = 0
         check_finite(vectors, paths)

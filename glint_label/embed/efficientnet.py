@@ -72,6 +72,7 @@ class EfficientNetEmbedder:
     # Of 184 photos the closest different two lie at 0.78. Copies saved as JPEG of quality 90, cropped by 10 px or
     # scaled by 0.75 lie above 0.91, mirrored ones above 0.80.
     near_duplicate = 0.85
+    runs_network = False  # not in `embed`: the workers run it, one photo at a time
 
     def __init__(self) -> None:
         installed_weights()  # workers load them: say now what is wrong

@@ -1,4 +1,4 @@
-"""What every embedder offers: preparation in the worker that decoded the photo, the network in the main process."""
+"""What every embedder offers: preparation in the worker that decoded the photo, a network where a GPU is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +24,13 @@ class Embedder(Protocol):
         name: As given to `--embedder`.
         dimensions: Length of a vector.
         near_duplicate: Similarity from which two photos are taken to be the same picture, if their hashes allow.
+        runs_network: Whether `embed` runs a network that a GPU would run faster, and may.
     """
 
     name: str
     dimensions: int
     near_duplicate: float
+    runs_network: bool
 
     @property
     def preparation(self) -> Preparation:

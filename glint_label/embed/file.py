@@ -35,6 +35,7 @@ class FileEmbedder(CosineSpace):
     """
 
     near_duplicate = 0.98
+    runs_network = False
 
     def __init__(self, file: Path, photos: Iterable[Path]) -> None:
         self.name = f"file:{file}"

@@ -60,6 +60,7 @@ class MixedEmbedder:
         self._shares = tuple(MIXTURES[name].shares.values())
         self._cuts = np.cumsum([part.dimensions for part in parts])
         self.dimensions = int(self._cuts[-1])
+        self.runs_network = any(part.runs_network for part in parts)
         self.preparation = MixedPreparation([part.preparation for part in parts])
 
     def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:

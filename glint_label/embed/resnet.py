@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.embed.clip import exact_float32
+from glint_label.embed.device import PlacedNetwork, resolve_device
 from glint_label.embed.embedder import CosineSpace, check_finite
 from glint_label.files import sha256_of
 from glint_label.weights import find_weights, put_tensors, read_tensors
@@ -35,9 +36,10 @@ class ResNetEmbedder(CosineSpace):
 
     Args:
         weights: A local state dict of timm's resnet101 instead of the hub's.
-        device: Torch device.
+        device: Torch device, or `auto`.
 
     Raises:
+        UsageError: The device is not on this machine.
         WeightsError: The weights are not cached and the download failed, or they do not fit.
     """
 
@@ -47,28 +49,29 @@ class ResNetEmbedder(CosineSpace):
 
     def __init__(self, weights: Path | None, device: str) -> None:
         import timm
-        import torch
 
+        resolve_device(device)  # what is wrong with it is said before weights are fetched
         self.preparation = ResNetPreparation()
-        self._device = torch.device(device)
         instead = "pass a local file with --resnet-weights, or use --embedder packaged, which needs none"
         self._weights = weights or find_weights("ResNet-101", HUB_REPOSITORY, instead=instead)
         network = timm.create_model(MODEL, pretrained=False, num_classes=0)
         put_tensors(network, read_tensors(self._weights, MODEL), self._weights, MODEL)
-        self._network = network.to(self._device).eval().requires_grad_(False)
+        self._placed = PlacedNetwork(network, device)
+        self.runs_network = self._placed.movable
 
     def embed(self, inputs: Sequence[Any], paths: Sequence[Path]) -> NDArray[np.float32]:
         """Embed a shard, one photo at a time at its native size."""
         import torch
 
-        mean = torch.tensor(MEAN, device=self._device).view(1, 3, 1, 1)
-        std = torch.tensor(STD, device=self._device).view(1, 3, 1, 1)
+        network, device = self._placed.network, self._placed.device
+        mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+        std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
         vectors = np.zeros((len(paths), self.dimensions), dtype=np.float32)
         with torch.inference_mode(), exact_float32():
             for row, pixels in zip(vectors, inputs, strict=True):
                 if pixels is not None:
-                    image = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None] / 255
-                    row[:] = self._network((image - mean) / std)[0].cpu().numpy()
+                    image = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None] / 255
+                    row[:] = network((image - mean) / std)[0].cpu().numpy()
         check_finite(vectors, paths)
         return vectors
 

@@ -101,6 +101,7 @@ class StatisticsEmbedder:
     # above it, the closest different photos at 0.972. A third of the copies scaled by 0.75 escape; the perceptual hash
     # finds them.
     near_duplicate = 0.98
+    runs_network = False
 
     def __init__(self) -> None:
         self.preparation = StatisticsPreparation()

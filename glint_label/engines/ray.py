@@ -23,9 +23,10 @@ _LOOK = 5.0  # seconds between two looks at what the cluster has
 class _Worker:
     """What runs on a node of the cluster."""
 
-    def __init__(self, task: Callable[[Any], Any], folder: str) -> None:
+    def __init__(self, task: Callable[[Any], Any], folder: str, on_a_core: bool) -> None:
         self._task = task
         self._folder = folder
+        self._on_a_core = on_a_core
 
     def ready(self, versions: Mapping[str, Any]) -> tuple[str, str]:
         """Prepare; give the node's identity and what is wrong with it, empty where nothing is."""
@@ -35,7 +36,8 @@ class _Worker:
         if not Path(self._folder).is_dir():
             return node, f"has no folder {self._folder}: use a file system that all nodes share, or s3:// addresses"
         os.chdir(self._folder)  # names in a command are relative to where it was typed
-        prepare_worker(available_cores())
+        if self._on_a_core:
+            prepare_worker(available_cores())
         here = versions_here()
         other = [f"{name} {here[name]} instead of {versions[name]}" for name in here if here[name] != versions[name]]
         return node, f"has other versions: {', '.join(other)}; install the same on all" if other else ""
@@ -90,6 +92,17 @@ def connect(address: str | None, workers: int | None) -> bool:
     return True
 
 
+def has_gpu() -> bool:
+    """Tell whether a node of the cluster has a GPU."""
+    return _count("GPU") > 0
+
+
+def _count(resource: str) -> int:
+    import ray
+
+    return int(sum(node["Resources"].get(resource, 0) for node in ray.nodes() if node["Alive"]))
+
+
 def _look_for(address: str) -> None:
     """Fail at once where nothing answers; Ray would look for minutes.
 
@@ -116,16 +129,20 @@ class RayPool:
     Args:
         task: Picklable; it is sent to each node once.
         workers: How many; None for one a core of the cluster, however many these are at the moment.
+        resource: What each has to itself: a core ("CPU"), or a GPU.
     """
 
-    def __init__(self, task: Callable[[Any], Any], workers: int | None) -> None:
+    def __init__(self, task: Callable[[Any], Any], workers: int | None, resource: str = "CPU") -> None:
         import ray
 
         self._ray: Any = ray
         self._count = workers
         self._started = 0
         self._task = ray.put(task)
-        self._actor: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Worker)
+        self._resource = resource
+        # Cores are not asked for along with a GPU: those who decode for it may hold all of them.
+        cpus, gpus = (1, 0) if resource == "CPU" else (0, 1)
+        self._actor: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Worker)
         self._actors: dict[int, Any] = {}
         self._nodes: dict[int, str] = {}  # of those that are ready, where they are
         self._calls: dict[Any, int] = {}  # what is awaited -> whose it is; those of one worker in order
@@ -133,18 +150,18 @@ class RayPool:
         self._begun = time.monotonic()
 
     def capacity(self) -> int:
-        """Count the cores of the nodes that are alive, or the workers asked for if these are fewer."""
+        """Count the cores or GPUs of the nodes that are alive, or the workers asked for if these are fewer."""
         now = time.monotonic()
         if now - self._looked[0] > _LOOK:
-            cores = int(sum(node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]))
-            self._looked = now, max(1, cores if self._count is None else min(cores, self._count))
+            there = _count(self._resource)
+            self._looked = now, max(1, there if self._count is None else min(there, self._count))
         return self._looked[1]
 
     def start(self) -> int:
         """Ask for an actor, wherever a core is free."""
         number = self._started
         self._started += 1
-        actor = self._actor.remote(self._task, str(Path.cwd()))
+        actor = self._actor.remote(self._task, str(Path.cwd()), self._resource == "CPU")
         self._actors[number] = actor
         self._calls[actor.ready.remote(versions_here())] = number
         return number
@@ -164,8 +181,8 @@ class RayPool:
                 return [event for call in done for event in self._read(call)]
             if not self._nodes and time.monotonic() - self._begun > _PATIENCE:
                 raise WorkerError(
-                    f"the Ray cluster has granted no core in {_PATIENCE:g} seconds; see `ray status`, then run the "
-                    "same command again"
+                    f"the Ray cluster has granted no {self._resource} in {_PATIENCE:g} seconds; see `ray status`, "
+                    "then run the same command again"
                 )
             if time.monotonic() >= end:
                 return []

@@ -13,7 +13,29 @@ from glint_label.progress import MakeProgress, Progress, no_progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_make_pool: ContextVar[Callable[[Callable[[Any], Any], int], Pool]] = ContextVar("pool", default=LocalPool)
+
+class _Cluster:
+    """The Ray cluster of a block; connected to when work begins."""
+
+    def __init__(self, address: str | None, workers: int | None) -> None:
+        self._address = address
+        self._workers = workers
+        self._connected = False
+        self.is_ours = False
+
+    def pool(self, task: Callable[[Any], Any], network: bool) -> Pool | None:
+        """Make the workers of a task; None for a network where no node has a GPU."""
+        from glint_label.engines.ray import RayPool, connect, has_gpu
+
+        if not self._connected:
+            self.is_ours = connect(self._address, self._workers)
+            self._connected = True
+        if network:
+            return RayPool(task, None, "GPU") if has_gpu() else None
+        return RayPool(task, self._workers)
+
+
+_cluster: ContextVar[_Cluster | None] = ContextVar("cluster", default=None)
 
 
 @contextmanager
@@ -32,21 +54,13 @@ def on_ray(address: str | None = None, workers: int | None = None) -> Iterator[N
         UsageError: Ray is not installed; raised when work begins, as is the next.
         WorkerError: There is no cluster at that address.
     """
-    ours: list[bool] = []
-
-    def make_pool(task: Callable[[Any], Any], _: int) -> Pool:
-        from glint_label.engines.ray import RayPool, connect
-
-        if not ours:
-            ours.append(connect(address, workers))
-        return RayPool(task, workers)
-
-    token = _make_pool.set(make_pool)
+    cluster = _Cluster(address, workers)
+    token = _cluster.set(cluster)
     try:
         yield
     finally:
-        _make_pool.reset(token)
-        if any(ours):
+        _cluster.reset(token)
+        if cluster.is_ours:
             import ray
 
             ray.shutdown()
@@ -64,6 +78,7 @@ def run_tasks(
     size: Callable[[Item, Result], int] = lambda _, __: 1,
     limit: float | None = None,
     give_up: Callable[[Item, Loss], Result] | None = None,
+    network: bool = False,
 ) -> Iterator[Iterator[tuple[Item, Result]]]:
     """Run a task on every item, show how far it is, and give (item, result) as they finish.
 
@@ -82,11 +97,13 @@ def run_tasks(
         size: By how much an item and its result move it on.
         limit: Seconds that an item may take; None for ever.
         give_up: Makes the result of an item that was lost twice; None: that is an error.
+        network: The task holds a network, which needs more than a core: it runs in this process, which has them all
+            and a GPU if there is one; on a Ray cluster with GPUs, on those.
 
     Raises:
         WorkerError: Workers cannot be started here, or an item was lost twice and cannot be given up.
     """
-    results = _run(task, items, workers, limit, give_up)
+    results = _run(_pool_of(task, workers, network), task, items, limit, give_up)
     with closing(progress(what, total, done)) as bar, closing(results):
         yield _count(results, bar, size)
 
@@ -99,16 +116,24 @@ def _count(
         bar.update(size(item, result))
 
 
+def _pool_of(task: Callable[[Any], Any], workers: int, network: bool) -> Pool | None:
+    """Make the workers of a task; None where it runs in this process."""
+    cluster = _cluster.get()
+    if cluster is not None and (network or workers):
+        return cluster.pool(task, network)
+    return LocalPool(task, workers) if workers and not network else None
+
+
 def _run(
+    pool: Pool | None,
     task: Callable[[Item], Result],
     items: Iterable[Item],
-    workers: int,
     limit: float | None,
     give_up: Callable[[Item, Loss], Result] | None,
 ) -> Generator[tuple[Item, Result], None, None]:
-    if workers == 0:
+    if pool is None:
         for item in items:
             yield item, task(item)
         return
-    with closing(_make_pool.get()(task, workers)) as pool:
+    with closing(pool):
         yield from Schedule(pool, items, limit, give_up).run()

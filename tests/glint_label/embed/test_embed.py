@@ -59,7 +59,7 @@ def test_clip_takes_the_preprocessing_and_activation_of_the_tag(clip_weights):
     embedder = make_embedder("clip", [], clip_model="ViT-B-32:openai", clip_weights=clip_weights, device="cpu")
     reference = open_clip.get_pretrained_cfg("ViT-B-32", "openai")
     assert embedder.describe()["preprocessing"]["mean"] == reference["mean"]
-    activations = {type(module).__name__ for module in embedder._network.modules()}
+    activations = {type(module).__name__ for module in embedder._placed.network.modules()}
     assert "QuickGELU" in activations
 
 
@@ -82,6 +82,10 @@ def test_preparations_travel_to_workers_small(clip):
     travelled = pickle.dumps(clip.preparation)
     assert len(travelled) < 2000
     np.testing.assert_array_equal(pickle.loads(travelled)(PHOTOS[0]), clip.preparation(PHOTOS[0]))
+
+
+def test_an_embedder_travels_to_where_a_gpu_is(clip):
+    np.testing.assert_array_equal(embed(pickle.loads(pickle.dumps(clip))), embed(clip))
 
 
 def test_hybrid_mixes_the_similarities_of_both(clip_weights, clip):

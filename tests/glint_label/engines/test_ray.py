@@ -125,6 +125,40 @@ def test_a_node_that_is_lost_in_the_middle_costs_nothing(cluster, many, tmp_path
     assert file_bytes(tmp_path / "ray") == file_bytes(many.out)
 
 
+@pytest.fixture
+def gpu(cluster):
+    """A third node, which says that it has a GPU; torch will find none there."""
+    node = cluster.add_node(num_cpus=1, num_gpus=1)
+    yield node
+    cluster.remove_node(node)
+
+
+def test_a_network_runs_where_the_gpus_are(cluster, gpu):
+    jobs = [Job(number) for number in range(8)]
+    with on_ray(cluster.address), run_tasks(number_of_process, jobs, 0, network=True) as results:
+        processes = {process for _, process in results}
+    assert len(processes) == 1
+    assert os.getpid() not in processes
+
+
+def test_without_gpus_a_network_stays_in_this_process(cluster):
+    with on_ray(cluster.address), run_tasks(number_of_process, [Job(1)], 0, network=True) as results:
+        assert [process for _, process in results] == [os.getpid()]
+
+
+def test_a_build_that_embeds_on_the_gpus_is_the_same(cluster, gpu, many, tmp_path):
+    import open_clip
+    import torch
+
+    weights = tmp_path / "clip.pt"
+    torch.save(open_clip.create_model("ViT-S-32-alt").state_dict(), weights)
+    config = replace(many, images="none", embedder="clip", clip_model="ViT-S-32-alt", clip_weights=weights)
+    build(config)
+    with on_ray(cluster.address):
+        build(replace(config, out=tmp_path / "ray"))
+    assert file_bytes(tmp_path / "ray") == file_bytes(config.out)
+
+
 def test_a_cluster_that_was_there_before_is_left_as_it_is(cluster):
     with on_ray(cluster.address), run_tasks(square, [Job(2)], 2) as results:
         assert [result for _, result in results] == [4]
