@@ -11,6 +11,7 @@ from glint_cli.options import (
     config_option,
     engine_options,
     folder_argument,
+    photo_timeout_option,
     refs_option,
     selection_options,
     strict_option,
@@ -37,6 +38,7 @@ IMAGES = ("none", "png", "webp", "bmp")
 @refs_option
 @selection_options
 @engine_options
+@photo_timeout_option
 @strict_option
 @click.option("--overwrite", is_flag=True, help="Delete an earlier export in FOLDER first.")
 @config_option
@@ -53,14 +55,15 @@ def export(
     min_mos: float | None,
     max_mos: float | None,
     workers: int,
+    photo_timeout: float,
     strict: bool,
     overwrite: bool,
 ) -> None:
     """Write the build in DIR, or a part of it, for other people's programs.
 
     Nothing is seen in FOLDER before all of it is there. If it is stopped, run
-    the same command again to continue. If a photo is missing or has changed,
-    what can be made is kept, and the exit code is 3.
+    the same command again to continue. If a photo is missing, has changed or
+    cannot be decoded, the rest is made and kept, and the exit code is 3.
     """
     if_interrupted(goes_on(without="--overwrite" if overwrite else ""))
     from glint_label.export import export_build
@@ -76,6 +79,7 @@ def export(
         strict=strict,
         overwrite=overwrite,
         workers=workers,
+        photo_timeout=photo_timeout,
         progress=show_progress,
         command=sys.argv,
     )
@@ -84,8 +88,8 @@ def export(
     if made.failures:
         name, message = made.failures[0]
         raise InputError(
-            f"{many(len(made.failures), 'reference')} cannot be used, first {name}: {message}; put the photos back or "
-            "pass --refs, then run the same command again"
+            f"{many(len(made.failures), 'reference')} cannot be used, first {name}: {message}; put the photos back, "
+            "pass --refs or a longer --photo-timeout, then run the same command again"
         )
     done = f", {count(made.kept)} of them finished before" if made.kept else ""
     click.echo(f"{many(made.rows, 'row')} of {many(made.references, 'photo')} in {out}{done}")

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from glint_label.errors import UsageError
 from glint_label.storage import is_stored, is_url, place_of
 from glint_label.texts import read_names, read_text
+from glint_label.timeouts import TIME_LIMIT
 
 if TYPE_CHECKING:
     from glint_label.sources import Source
@@ -269,7 +270,7 @@ def engine_options(command: Command) -> Command:
 photo_timeout_option = click.option(
     "--photo-timeout",
     type=float,
-    default=300.0,
+    default=TIME_LIMIT,
     show_default=True,
     metavar="SECONDS",
     help="Give a photo up if it takes longer, twice; larger ones than 512x384 may take longer.",

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import TIME_LIMIT, Loss, run_tasks, time_limit
+from glint_label.engines import Loss, run_tasks
 from glint_label.errors import ImageError, InputError, StateError
 from glint_label.files import absent_files, write_atomic
 from glint_label.folders import lock_folder, refuse_links
@@ -32,6 +32,7 @@ from glint_label.manifest import (
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.provenance import differing_codecs
+from glint_label.timeouts import TIME_LIMIT, time_limit
 
 if TYPE_CHECKING:
     from glint_label.distortions.prepared import Prepared

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glint_label.engines import TIME_LIMIT, Loss, time_limit
+from glint_label.engines import Loss
 from glint_label.errors import ImageError, InputError
 from glint_label.images import read_photo
 from glint_label.manifest import EVERYTHING, Selection, iterate_shards, read_run, root_of, size_of
@@ -16,6 +16,7 @@ from glint_label.manifest.reading import ShardTables, read_shard
 from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import Drawing, RenderTask, render_tasks, run_references
+from glint_label.timeouts import time_limit
 
 SAMPLE = 500  # images of a whole build that are rendered again
 
@@ -106,7 +107,7 @@ def rerender(
             shard = read_shard(out, number)
             rows = _present(shard, selection)[wanted]
             tasks += render_tasks(shard.folder, rows, shard.references, root, size_of(run))
-    limit = time_limit(size_of(run), TIME_LIMIT)
+    limit = time_limit(size_of(run))
     with run_references(compare_reference, tasks, workers, progress, limit, _lost) as results:
         faults = [fault for _, found in results for fault in found]
     return RerenderReport(present, len(chosen), tuple(sorted(faults)))

@@ -15,6 +15,23 @@ from PIL import Image
 from glint_label.build.config import BuildConfig
 from glint_label.sources.kadid10k import DISTORTIONS
 
+# Python runs this when a worker starts. What a decoder does to a picture is told by the picture's size.
+_BROKEN_DECODERS = """
+import os, signal, time
+from PIL import Image, ImageFile
+
+def load(self, load=ImageFile.ImageFile.load):
+    if self.size == (101, 79):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if self.size == (103, 79):
+        time.sleep(3600)
+    if self.size == (107, 79):
+        hoard = [bytearray(1 << 40)]
+    return load(self)
+
+ImageFile.ImageFile.load = load
+"""
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -66,6 +83,11 @@ def save_photos(folder: Path, names: Sequence[str], first_seed: int = 100) -> Pa
     return folder
 
 
+def save_sized(path: Path, width: int) -> None:
+    """Save a photo 79 px high: with `broken_decoders`, a width of 101 crashes, 103 hangs, 107 eats memory."""
+    Image.fromarray(make_photo(width, width=width, height=79)).save(path)
+
+
 def save_rated(folder: Path, anchors: int = 5, distortions: Sequence[str] = DISTORTIONS[:2]) -> Path:
     """Save a rated dataset in the `custom` layout: five levels of each distortion, scores 1..5."""
     rng = np.random.default_rng(0)
@@ -111,3 +133,12 @@ def file_bytes(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in ("run.json", ".lock")
     }
+
+
+@pytest.fixture
+def broken_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes have decoders that crash, hang or eat memory at photos of some sizes."""
+    folder = tmp_path / "decoders"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_BROKEN_DECODERS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))

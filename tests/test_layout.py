@@ -37,7 +37,7 @@ ROOMS = {
         ("efficientnet",),
         ("weights", "download"),
         ("metrics",),
-        ("settings", "texts"),
+        ("settings", "texts", "timeouts"),
         ("folders",),
         ("files", "containers"),
         ("names",),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from glint_label.embed import DEFAULT_MODEL, check_embedder_name
-from glint_label.engines import TIME_LIMIT, time_limit
 from glint_label.errors import UsageError
 from glint_label.images import MAX_SIDES, MIN_SIDE, SEEN
 from glint_label.settings import Place, settings
+from glint_label.timeouts import TIME_LIMIT, time_limit
 
 if TYPE_CHECKING:
     from glint_label.duplicates.watched import Watched

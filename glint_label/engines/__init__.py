@@ -5,6 +5,6 @@ A worker that dies or hangs costs the item it was at, which is tried once more a
 
 from glint_label.engines.local import available_cores, workers_start
 from glint_label.engines.run import on_ray, run_tasks
-from glint_label.engines.schedule import TIME_LIMIT, Loss, time_limit
+from glint_label.engines.schedule import Loss
 
-__all__ = ["TIME_LIMIT", "Loss", "available_cores", "on_ray", "run_tasks", "time_limit", "workers_start"]
+__all__ = ["Loss", "available_cores", "on_ray", "run_tasks", "workers_start"]

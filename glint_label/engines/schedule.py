@@ -16,8 +16,6 @@ _LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-TIME_LIMIT = 300.0  # seconds for what is made of a picture of 512 x 384, which takes one to fifteen
-_NATIVE = 10  # how much longer a photo of any size may take
 _STARTS = 3  # workers in turn that may die before they are ready
 _SUSPECTS = 16  # items that wait for their second try at most: what belongs to them waits with them
 
@@ -36,11 +34,6 @@ class Loss:
 
 
 _CRASH = Loss("crashed", "the process that worked on it died, twice")
-
-
-def time_limit(size: tuple[int, int] | None, seconds: float = TIME_LIMIT) -> float:
-    """Say how many seconds a photo may take that is brought to a size; None for the size of its file."""
-    return seconds * (_NATIVE if size is None else max(1.0, size[0] * size[1] / (512 * 384)))
 
 
 class Schedule(Generic[Item, Result]):

@@ -89,6 +89,7 @@ class ExportFolder:
     def finish(self, tables: Iterable[Path], rows: Mapping[str, int]) -> None:
         """Move everything to its place, and say last that it is complete."""
         files = {path.relative_to(self.staged).as_posix(): asdict(FileFacts.of(path)) for path in tables}
+        remove_temporaries(self.staged)  # of workers that were killed, and whose parts others have made
         for path in sorted(self.staged.iterdir()):
             _move(path, self._out / path.name)
         self.staged.rmdir()

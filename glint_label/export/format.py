@@ -1,7 +1,7 @@
 """What every export format offers, and what it is given to write."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -32,6 +32,12 @@ class Part:
     def name(self) -> str:
         """Its name, of which there is one."""
         return f"{self.split or 'all'}-{self.number:05d}"
+
+    def photos(self) -> "Iterator[Part]":
+        """Cut it into parts of one reference each."""
+        tables = self.rows.groupby("reference", sort=False)
+        for place, (facts, (_, rows)) in enumerate(zip(self.references, tables, strict=True)):
+            yield replace(self, first=self.first + place, rows=rows, references=[facts])
 
 
 @dataclass(frozen=True)

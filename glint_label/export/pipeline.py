@@ -1,12 +1,12 @@
 """An export from beginning to end: look at the rows, write the parts, describe the whole, put it in its place."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from glint_label.engines import run_tasks
-from glint_label.errors import StateError, UsageError
+from glint_label.engines import Loss, run_tasks
+from glint_label.errors import ImageError, StateError, UsageError
 from glint_label.export.card import export_card
 from glint_label.export.folder import CARD, open_export
 from glint_label.export.format import NONE, About, Format, Part
@@ -19,8 +19,25 @@ from glint_label.manifest import EVERYTHING, FileFacts, Selection, read_audit, r
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.render import check_codecs
 from glint_label.storage import place_of
+from glint_label.timeouts import TIME_LIMIT, time_limit
 
 _VERSION = 1  # raise it with every change of the bytes of some format
+_OTHERS = 10  # in the time that one photo may take at most, the part's others are made so many at a time
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a part.
+
+    Attributes:
+        files: What was written, below the folder.
+        failures: (reference, message) of those that cannot be used; then nothing was written.
+        loss: Why it was given up, where it is not known which reference is to blame.
+    """
+
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    failures: Sequence[tuple[str, str]] = ()
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +54,15 @@ class WritePart:
     pixels: Pixels
     folder: Path
 
-    def __call__(self, part: Part) -> tuple[dict[str, FileFacts], list[tuple[str, str]]]:
-        """Give the files with their facts, or else (reference, message) of those that cannot be used."""
+    def __call__(self, part: Part) -> Written:
+        """Write it, if all of its references can be used."""
         if failures := self.pixels.lacking(part):
-            return {}, failures
-        written = self.form.write_part(part, self.pixels.samples(part), self.folder)
-        return {path.relative_to(self.folder).as_posix(): FileFacts.of(path) for path in written}, []
+            return Written(failures=failures)
+        try:
+            written = self.form.write_part(part, self.pixels.samples(part), self.folder)
+        except ImageError as error:  # what has been made already cannot be read, and the photo cannot either
+            return Written(loss=Loss(error.reason, str(error)))
+        return Written({path.relative_to(self.folder).as_posix(): FileFacts.of(path) for path in written})
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,7 @@ def export_build(
     strict: bool = False,
     overwrite: bool = False,
     workers: int = 0,
+    photo_timeout: float = TIME_LIMIT,
     progress: MakeProgress = no_progress,
     command: Sequence[str] = (),
 ) -> ExportReport:
@@ -91,6 +112,7 @@ def export_build(
         strict: Refuse to go on where the image codecs are not those of the build.
         overwrite: Delete an earlier export there first.
         workers: Processes that make images; 0 for this one.
+        photo_timeout: Seconds that a photo of 512 x 384 may take; larger ones may take longer.
         progress: Makes the progress bars.
         command: The command line, for run.json.
 
@@ -100,6 +122,7 @@ def export_build(
     """
     form = _check_format(to, images)
     run = read_run(build)
+    limit = time_limit(size_of(run), photo_timeout)
     if run["status"] != "complete":
         raise StateError(f"{build}: the build has not finished; run the same build command again to go on")
     if images == NONE:
@@ -127,7 +150,8 @@ def export_build(
         folder.begin()
         missing = folder.missing(parts)
         kept = sum(parts.values()) - sum(parts[name] for name in missing)
-        failures = []
+        failures: list[tuple[str, str]] = []
+        lost: list[tuple[Part, Loss]] = []
         if missing:
             pixels = Pixels(build, root, size_of(run), images, form.pristine)
             with run_tasks(
@@ -139,17 +163,50 @@ def export_build(
                 sum(parts.values()),
                 kept,
                 lambda part, _: len(part.rows),
+                limit * (1 + plan.most / _OTHERS),
+                lambda _, loss: Written(loss=loss),
             ) as results:
-                for part, (files, lacking) in results:
-                    failures += lacking
-                    if not lacking:
-                        folder.record(part.name, files)
+                for part, made in results:
+                    failures += made.failures
+                    if made.loss is not None:
+                        lost.append((part, made.loss))
+                    elif not made.failures:
+                        folder.record(part.name, made.files)
+            failures += _find_lost(pixels, lost, workers, limit, progress)
         if failures:
             return ExportReport(about.total, about.references, kept, tuple(sorted(failures)))
         tables = form.write_tables(lambda: rows.parts(progress), about, folder.staged)
         write_atomic(folder.staged / CARD, export_card(form, about))
         folder.finish([*tables, folder.staged / CARD], plan.rows)
     return ExportReport(about.total, about.references, kept)
+
+
+def _find_lost(
+    pixels: Pixels, lost: Sequence[tuple[Part, Loss]], workers: int, limit: float, progress: MakeProgress
+) -> list[tuple[str, str]]:
+    """Name the references to blame for parts that were given up: the images of each are made on their own."""
+    if not lost:
+        return []
+    photos = [photo for part, _ in lost for photo in part.photos()]
+    with run_tasks(
+        pixels.draw,
+        photos,
+        workers,
+        progress,
+        "images of lost parts",
+        sum(len(photo.rows) for photo in photos),
+        size=lambda photo, _: len(photo.rows),
+        limit=limit,
+        give_up=lambda photo, loss: [(photo.references[0]["reference"], loss.message)],
+    ) as results:
+        failures = [failure for _, found in results for failure in found]
+    blamed = {reference for reference, _ in failures}
+    for part, loss in lost:
+        names = [facts["reference"] for facts in part.references]
+        if blamed.isdisjoint(names):
+            several = f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0]
+            failures.append((several, f"part {part.name}: {loss.message}, though each photo can be used on its own"))
+    return failures
 
 
 def _check_format(to: str, images: str) -> Format:

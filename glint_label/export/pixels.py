@@ -54,6 +54,19 @@ class Pixels:
                 failures.append((facts["reference"], str(error).removeprefix(f"{as_text(path)}: ")))
         return failures
 
+    def draw(self, photo: Part) -> list[tuple[str, str]]:
+        """Make the images of one reference and keep none, to see whether it can be done; give what `lacking` gives."""
+        reference = photo.references[0]["reference"]
+        try:
+            failures = self.lacking(photo)
+            for sample in () if failures else self.samples(photo):
+                if self.pristine:
+                    sample.pristine()
+        except ImageError as error:
+            path = reference_path(self.root, reference)
+            return [(reference, str(error).removeprefix(f"{as_text(path)}: "))]
+        return failures
+
     def samples(self, part: Part) -> Iterator[Sample]:
         """Give the images of a part with their labels, in the order of its rows."""
         for position, (facts, rows) in enumerate(self._references(part), start=part.first):

@@ -132,6 +132,7 @@ class Plan:
         rows: Split -> rows.
         references: How many.
         parts: Split, as in parts -> how many parts.
+        most: References of the part that has most of them.
         sha256: Hash of all tables of the build.
     """
 
@@ -139,6 +140,7 @@ class Plan:
     rows: Mapping[str, int]
     references: int
     parts: Mapping[str, int]
+    most: int
     sha256: str
 
 
@@ -152,15 +154,16 @@ def plan_rows(rows: Rows, progress: MakeProgress = no_progress) -> Plan:
     sizes: dict[str, int] = {}
     counts: dict[str, int] = {}
     parts: dict[str, int] = {}
-    references = 0
+    references = most = 0
     hashes: list[str] = []
     for part in rows.parts(progress, hashes):
         sizes[part.name] = len(part.rows)
         parts[part.split] = part.number + 1
         references += len(part.references)
+        most = max(most, len(part.references))
         for split, number in part.rows["split"].value_counts().items():
             counts[str(split)] = counts.get(str(split), 0) + int(number)
     if not sizes:
         raise InputError(f"{rows.build}: no row passes the filter")
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return Plan(sizes, dict(sorted(counts.items())), references, parts, digest)
+    return Plan(sizes, dict(sorted(counts.items())), references, parts, most, digest)

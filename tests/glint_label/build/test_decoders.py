@@ -1,45 +1,13 @@
 """A decoder that crashes, hangs or eats memory costs its photo, and never the job."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from glint_label.build.config import BuildConfig
 from glint_label.build.photos import read_failures
 from glint_label.build.pipeline import build
-from tests.conftest import custom_build, file_bytes, make_photo, save_photos
-
-# Python runs this when a worker starts. What a decoder does to a picture is told by the picture's size.
-_BROKEN_DECODERS = """
-import os, signal, time
-from PIL import Image, ImageFile
-
-def load(self, load=ImageFile.ImageFile.load):
-    if self.size == (101, 79):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if self.size == (103, 79):
-        time.sleep(3600)
-    if self.size == (107, 79):
-        hoard = [bytearray(1 << 40)]
-    return load(self)
-
-ImageFile.ImageFile.load = load
-"""
-
-
-@pytest.fixture
-def broken_decoders(tmp_path, monkeypatch):
-    folder = tmp_path / "decoders"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_BROKEN_DECODERS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-
-
-def save_sized(path: Path, width: int) -> None:
-    Image.fromarray(make_photo(width, width=width, height=79)).save(path)
+from tests.conftest import custom_build, file_bytes, save_photos, save_sized
 
 
 def failures_of(config: BuildConfig) -> dict[str, str]:

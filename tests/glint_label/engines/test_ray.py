@@ -14,10 +14,12 @@ from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
 from glint_label.engines import Loss, on_ray, run_tasks
 from glint_label.errors import UsageError, WorkerError
+from glint_label.export import export_build, rows
 from glint_label.render import render_build
 from glint_label.sources import load_source
 from tests.conftest import custom_build, file_bytes, save_photos
 from tests.glint_label.engines.jobs import Job, number_of_process, square
+from tests.glint_label.export.test_export import exported
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -77,6 +79,19 @@ def test_render_and_audit_are_the_same(cluster, many, tmp_path):
         on_cluster = audit(source, ["statistics"], ["gp"], workers=2)
     assert file_bytes(tmp_path / "ray") == file_bytes(config.out)
     assert on_cluster.equals(figures)
+
+
+@pytest.mark.parametrize("name", ["hf", "webdataset", "pyiqa"])
+def test_an_export_is_the_same_images_included(cluster, many, tmp_path, monkeypatch, name):
+    config = replace(many, images="none", transfer="knn", limit=5, workers=0)
+    build(config)
+    monkeypatch.setattr(rows, "IMAGES_A_PART", (1, 1))  # two photos a part
+    export_build(config.out, name, tmp_path / "local", images="png", workers=2)
+    with on_ray(cluster.address):
+        export_build(config.out, name, tmp_path / "ray", images="png", workers=2)
+    found = exported(tmp_path / "ray")
+    assert sum(b"IHDR" in content for content in found.values()) >= 3
+    assert found == exported(tmp_path / "local")
 
 
 def test_a_killed_worker_is_replaced(cluster):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glint_label.engines.pool import Event
-from glint_label.engines.schedule import Schedule, time_limit
+from glint_label.engines.schedule import Schedule
 from glint_label.errors import WorkerError
 
 
@@ -98,10 +98,3 @@ def test_workers_that_cannot_start_are_not_started_for_ever():
 
     with pytest.raises(WorkerError, match="cannot be started here: the last one ended by itself"):
         list(Schedule(Stillborn(0, set(), 2, 0), range(9), None, None).run())
-
-
-def test_larger_photos_may_take_longer():
-    assert time_limit((512, 384), 300) == 300
-    assert time_limit((256, 192), 300) == 300
-    assert time_limit((1024, 768), 300) == 1200
-    assert time_limit(None, 300) == 3000
