@@ -37,6 +37,7 @@ ROOMS = {
         ("efficientnet",),
         ("weights", "download"),
         ("metrics",),
+        ("resamples",),
         ("settings", "texts", "timeouts"),
         ("folders",),
         ("files", "containers"),

@@ -322,6 +322,7 @@ def test_training_does_not_delete_a_build_nor_a_build_a_training_run(built, opti
     assert (built / "run.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_becomes_onnx(tmp_path):
     checkpoint = tmp_path / "small.safetensors"
     save_weights(checkpoint, GlintIQA(GlintConfig.tiny()), {})

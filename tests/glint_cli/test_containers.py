@@ -41,6 +41,7 @@ def test_training_takes_no_more_shared_memory_than_there_is(tmp_path):
     assert "2 of 2 steps" in contained(SMALL, "-m", "glint_cli.main", *arguments).stdout
 
 
+@pytest.mark.slow
 def test_training_needs_no_short_temporary_folder(tmp_path, monkeypatch):
     folder = tmp_path / ("long" * 30)  # longer than the path of a socket may be
     folder.mkdir()
@@ -51,6 +52,7 @@ def test_training_needs_no_short_temporary_folder(tmp_path, monkeypatch):
     assert "1 of 1 steps" in run("pretrain", "--synthetic", "--config", settings, "--out", tmp_path / "run").stdout
 
 
+@pytest.mark.slow
 def test_where_training_can_start_no_worker_one_line_says_what_to_do(tmp_path):
     settings = tmp_path / "small.yaml"
     settings.write_text(small_config(steps=1, workers=1).to_yaml())
@@ -61,6 +63,7 @@ def test_where_training_can_start_no_worker_one_line_says_what_to_do(tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_build_needs_no_shared_memory(tmp_path, refs, rated):
     words = ["--refs", refs, "--source=custom", "--source-dir", rated, "--embedder=statistics", "--workers=1"]
     said = contained(READ_ONLY, "-m", "glint_cli.main", "build", *words, "--transfer=top1", "--out", tmp_path / "out")

@@ -202,6 +202,7 @@ def test_evaluate_does_not_take_the_scores_that_a_stopped_score_left_in_its_fold
     assert len(scored) == 8
 
 
+@pytest.mark.slow
 def test_score_goes_on_where_it_was_killed_and_ends_in_the_same_bytes(checkpoint, tmp_path, monkeypatch):
     save_photos(tmp_path / "in", [f"{number:02d}.png" for number in range(60)])
     (tmp_path / "in" / "02.png").write_bytes(b"broken")

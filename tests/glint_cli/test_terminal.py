@@ -39,6 +39,7 @@ def built(tmp_path_factory) -> Path:
     return root / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [*ASCII, *LATIN, {"LC_ALL": "C"}], ids=str)
 def test_where_stdout_is_not_unicode_bars_and_names_are_what_it_can_hold(built, environment):
     result = program("inspect", built, env=os.environ | environment)

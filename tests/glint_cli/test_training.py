@@ -26,7 +26,16 @@ def damaged(tmp_path) -> Path:
     """A build of its own, with photos, to be damaged."""
     rated = save_rated(tmp_path / "rated")
     refs = save_photos(tmp_path / "refs", [f"p{number}.png" for number in range(12)])
-    fixed = ["--source", "custom", "--mos-range", "1", "5", "--embedder", "statistics", "--k", "2", "--workers", "0"]
+    fixed = [
+        "--source=custom",
+        "--mos-range",
+        "1",
+        "5",
+        "--embedder=statistics",
+        "--transfer=knn",
+        "--k=2",
+        "--workers=0",
+    ]
     run("build", "--refs", refs, "--source-dir", rated, "--out", tmp_path / "build", *fixed)
     return tmp_path / "build"
 

@@ -63,6 +63,7 @@ def test_codecs_say_what_they_cannot_hold():
     assert encode_image(long, ".png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(16, 65_500, 3), (65_500, 16, 3)])
 def test_a_dither_takes_memory_as_the_image_does(shape):
     image = np.full(shape, 130, np.uint8)  # by the square of the width, it once took 96 GB

@@ -38,6 +38,7 @@ def pixel_files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.rglob("shards/*/*_[1-5].*"))}
 
 
+@pytest.mark.slow
 def test_every_file_is_what_its_row_says(config, built):
     rows = read_manifest(built)
     assert len(rows) == 250

@@ -58,6 +58,7 @@ def shrink(path: Path) -> None:
     Image.open(path).resize((80, 70)).save(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [

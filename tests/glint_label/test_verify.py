@@ -68,6 +68,7 @@ def test_psnr_has_its_closed_form():
     assert psnr(black, black + 51) == pytest.approx(20 * np.log10(5))
 
 
+@pytest.mark.slow
 def test_the_published_images_are_reached(shared):
     folder = str(shared / "data" / "kadid10k")
     arguments = ["verify", "--source-dir", folder, "--allow-missing-anchors", "--types", "1,2,jpeg", "--workers", "2"]

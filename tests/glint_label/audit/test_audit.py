@@ -107,6 +107,7 @@ def test_labels_of_a_build_without_an_anchor_are_those_of_its_audit(source, rate
         np.testing.assert_allclose(rows["mos_error"], predicted.mos_error[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_audit(source):
     alone = audit(source, ["statistics"], ["gp", "top1"])
     together = audit(source, ["statistics"], ["gp", "top1"], workers=2)

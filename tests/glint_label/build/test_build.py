@@ -168,6 +168,7 @@ def test_the_real_photos_are_all_labelled(shared, tmp_path):
     assert run["config"]["references"]["count"] == 104
 
 
+@pytest.mark.slow
 def test_visibility_changes_labels_and_workers_do_not(seeing, tmp_path):
     build(seeing)
     wanted = file_bytes(seeing.out)
@@ -201,6 +202,7 @@ def test_too_few_anchors_for_an_audit_still_give_labels(config, tmp_path):
     assert "How good the labels are" not in (few.out / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("transfer", "embedder"), [("knn", "statistics"), ("gp", "statistics"), ("knn", "resnet101")])
 def test_a_photo_is_decoded_once_to_be_measured_and_once_more_for_its_pixels(
     config, transfer, embedder, monkeypatch, tmp_path

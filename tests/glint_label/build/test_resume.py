@@ -57,6 +57,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes_and_leaves_no_orphan
     assert not [pid for pid in workers if is_running(pid)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_with_the_right_code_and_one_line(config, many, number, code):
     config = replace(config, refs=many)
@@ -175,6 +176,7 @@ def test_two_builds_do_not_write_into_one_folder(config):
         build(config)
 
 
+@pytest.mark.slow
 def test_stopped_while_it_looks_it_goes_on_and_ends_in_the_same_bytes(seeing, tmp_path, monkeypatch):
     from glint_label.visibility import features
 

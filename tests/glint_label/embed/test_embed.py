@@ -211,6 +211,7 @@ def test_weights_may_not_carry_code(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("embedder", "file"),
     [

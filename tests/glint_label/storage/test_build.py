@@ -47,6 +47,7 @@ def stored(config, bucket) -> BuildConfig:
     return replace(config, refs=refs, source_dir=rated, out=bucket / "out")
 
 
+@pytest.mark.slow
 def test_broken_off_and_gone_on_with_it_makes_the_bytes_of_a_build_on_a_disk(config, stored):
     with pytest.raises(BrokenError):
         build(stored, progress=lambda what, *_: Break(what, "labels"))

@@ -103,6 +103,7 @@ def test_names_and_numbers_are_checked():
         make_transfer("knn", 0)
 
 
+@pytest.mark.slow
 def test_kadid10k_left_out_anchors_are_predicted_as_well_as_published(shared):
     source = load_source("kadid10k", shared / "data" / "kadid10k", allow_missing_anchors=True)
     embedder = StatisticsEmbedder()

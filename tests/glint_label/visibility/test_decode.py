@@ -37,6 +37,7 @@ def test_features_are_measured_where_seeds_are_given(tmp_path):
     np.testing.assert_array_equal(with_features.prepared, without.prepared)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 def test_a_photo_of_12_megapixels_takes_a_bounded_share_of_memory(tmp_path):
     path = tmp_path / "large.jpg"
