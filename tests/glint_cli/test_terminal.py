@@ -33,8 +33,8 @@ def built(tmp_path_factory) -> Path:
     """A build of photos with names that not every encoding can hold, made where nobody can be told of it."""
     root = tmp_path_factory.mktemp("terminal")
     refs, rated = save_photos(root / "r\xe9fs", NAMES), save_rated(root / "rated", 3, ["gaussian_blur"])
-    arguments = ["--refs", refs, "--source=custom", "--source-dir", rated, "--embedder=statistics", "--workers=0"]
-    result = program("build", *arguments, "--k=2", "--out", root / "out", preexec_fn=close_both)
+    arguments = ["--refs", refs, "--source=custom", "--source-dir", rated, "--embedder=statistics", "--transfer=knn"]
+    result = program("build", *arguments, "--workers=0", "--k=2", "--out", root / "out", preexec_fn=close_both)
     assert result.returncode == 0
     return root / "out"
 
@@ -89,6 +89,7 @@ def test_a_reader_that_has_had_enough_is_no_fault(arguments):
     assert not result.stderr
 
 
+@pytest.mark.slow
 def test_a_command_ends_well_where_nobody_can_be_told_of_it(built):
     for number in (1, 2):
         result = program("inspect", built, preexec_fn=partial(os.close, number))

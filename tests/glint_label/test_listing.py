@@ -239,6 +239,7 @@ def test_a_place_that_is_missing_is_an_error_beside_others(mixed, tmp_path):
         find_images([mixed, tmp_path / "nowhere"])
 
 
+@pytest.mark.slow
 def test_builds_of_several_places_go_on_and_render(mixed, rated, tmp_path):
     out = tmp_path / "out"
     command = ["build", "--refs", mixed / "a.png", "--refs", tmp_path / "elsewhere", "--source-dir", rated]

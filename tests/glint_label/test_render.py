@@ -50,6 +50,7 @@ def test_every_file_is_what_its_row_says(config, built):
     assert summarise(built)["problems"] == []
 
 
+@pytest.mark.slow
 def test_render_makes_the_files_that_build_makes(config, built, tmp_path):
     bare = replace(config, out=tmp_path / "bare", images="none")
     build(bare)

@@ -82,6 +82,7 @@ def test_every_transfer_is_audited_next_to_the_baselines(source):
     assert figures.loc["noise-ceiling", "srocc"] > 0.9
 
 
+@pytest.mark.slow
 def test_labels_of_a_build_without_an_anchor_are_those_of_its_audit(source, rated, tmp_path):
     """The audit runs the code that labels: leave two anchors out, label their photos, and find its predictions."""
     names = sorted(source.anchors)

@@ -66,6 +66,7 @@ def test_labels_are_those_of_the_named_neighbours(config):
         assert (rows.loc[rows["reference_id"] == reference.reference_id, "anchor"] == chosen[0]).all()
 
 
+@pytest.mark.slow
 def test_workers_and_the_order_of_the_folder_change_nothing(config, many, tmp_path, monkeypatch):
     config = replace(config, refs=many)
     build(config)

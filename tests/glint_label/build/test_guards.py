@@ -61,6 +61,7 @@ def test_copies_in_other_shards_share_a_group_and_a_split(config, tmp_path):
     assert (alone["near_duplicate_of"] == "").all()
 
 
+@pytest.mark.slow
 def test_near_duplicates_of_excluded_images_get_no_labels(config, benchmark_images, tmp_path):
     Image.open(config.refs / "c.webp").save(config.refs / "again.jpg", quality=90)
     guarded = replace(config, exclude_near=benchmark_images)

@@ -220,6 +220,7 @@ def finished(tmp_path_factory) -> BuildConfig:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["deleted", "cut"])
 def test_any_lost_or_damaged_file_is_made_again_with_the_same_bytes(finished, damage):
     before = file_bytes(finished.out)

@@ -16,6 +16,7 @@ from glint_label.export import FORMATS
 DOCS = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those of the other programs
 def test_every_command_and_every_line_of_python_runs(built, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

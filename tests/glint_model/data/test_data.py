@@ -58,6 +58,7 @@ def test_parts_of_a_batch_are_the_batch(rows):
     assert torch.equal(torch.cat([part.labels for part in parts], dim=1), whole.labels)
 
 
+@pytest.mark.slow
 def test_a_gpu_makes_the_same_pixels_to_one_level():
     rows = synthetic_rows(3).train
     exact = batches(Recipe(rows, batch=20, group=5, crops=2, seed=1, synthetic=True))

@@ -16,6 +16,7 @@ def model() -> GlintIQA:
     return GlintIQA(GlintConfig.tiny())
 
 
+@pytest.mark.slow
 def test_scores_agree_at_any_batch_size(model, tmp_path):
     from glint_model.network.onnx import export_onnx
 
