@@ -34,6 +34,16 @@ def built(config) -> Path:
     return config.out
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory, config) -> BuildConfig:
+    """The same photos, three distortions."""
+    folder = tmp_path_factory.mktemp("few")
+    rated = save_rated(folder / "rated", anchors=3, distortions=DISTORTIONS[:3])
+    made = replace(config, source_dir=rated, out=folder / "out", workers=0)
+    build(made)
+    return made
+
+
 def pixel_files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.rglob("shards/*/*_[1-5].*"))}
 
@@ -73,7 +83,8 @@ def test_webp_holds_the_same_pixels(config, built, tmp_path):
         np.testing.assert_array_equal(pixels, png)
 
 
-def test_lost_pixels_are_noticed_and_made_again(built):
+def test_lost_pixels_are_noticed_and_made_again(few):
+    built = few.out
     before = pixel_files(built)
     (built / "shards" / "00000" / next(iter(before))).unlink()
     assert "is missing; run the same build command with --repair" in summarise(built)["problems"][0]
@@ -81,11 +92,11 @@ def test_lost_pixels_are_noticed_and_made_again(built):
     assert pixel_files(built) == before
 
 
-def test_a_photo_that_is_not_the_labelled_one_is_refused(config, built, tmp_path):
+def test_a_photo_that_is_not_the_labelled_one_is_refused(few, tmp_path):
     moved = tmp_path / "moved"
-    shutil.copytree(config.refs, moved)
+    shutil.copytree(few.refs, moved)
     copy = tmp_path / "copy"
-    shutil.copytree(built, copy)
+    shutil.copytree(few.out, copy)
     for path in copy.rglob("*_01_1.png"):
         path.unlink()
     assert render_build(copy, refs=moved).written == 2

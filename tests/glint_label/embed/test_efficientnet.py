@@ -74,6 +74,7 @@ def test_no_batch_norm_is_left_to_be_computed():
     assert sum(isinstance(part, nn.ReLU6) for part in modules) > 30  # the activations are
 
 
+@pytest.mark.slow
 def test_the_bits_depend_on_neither_neighbours_nor_threads_nor_processes(embedder):
     alone = [embedder.preparation(photo) for photo in PHOTOS]
     before = torch.get_num_threads()

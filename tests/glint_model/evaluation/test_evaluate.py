@@ -85,6 +85,7 @@ def test_an_image_that_does_not_open_or_score_is_an_error_that_names_it(grey):
         score_rated(grey, lambda pixels: float("nan"))
 
 
+@pytest.mark.slow
 def test_pixels_are_made_from_recipes_whatever_the_selection_and_the_workers(tmp_path):
     """As the raters saw them: each level of each distortion, with the recipe's seed."""
     rated = load_dataset("custom", save_rated(tmp_path, anchors=2, distortions=("impulse_noise", "jpeg")))
