@@ -20,16 +20,13 @@ class _Cluster:
     def __init__(self, address: str | None, workers: int | None) -> None:
         self._address = address
         self._workers = workers
-        self._connected = False
         self.is_ours = False
 
     def pool(self, task: Callable[[Any], Any], network: bool) -> Pool | None:
         """Make the workers of a task; None for a network where no node has a GPU."""
         from glint_label.engines.ray import RayPool, connect, has_gpu
 
-        if not self._connected:
-            self.is_ours = connect(self._address, self._workers)
-            self._connected = True
+        self.is_ours |= connect(self._address, self._workers)  # a connection that is there is used
         if network:
             return RayPool(task, None, "GPU") if has_gpu() else None
         return RayPool(task, self._workers)
@@ -103,7 +100,7 @@ def run_tasks(
     Raises:
         WorkerError: Workers cannot be started here, or an item was lost twice and cannot be given up.
     """
-    results = _run(_pool_of(task, workers, network), task, items, limit, give_up)
+    results = _run(task, items, workers, limit, give_up, network)
     with closing(progress(what, total, done)) as bar, closing(results):
         yield _count(results, bar, size)
 
@@ -125,12 +122,14 @@ def _pool_of(task: Callable[[Any], Any], workers: int, network: bool) -> Pool | 
 
 
 def _run(
-    pool: Pool | None,
     task: Callable[[Item], Result],
     items: Iterable[Item],
+    workers: int,
     limit: float | None,
     give_up: Callable[[Item, Loss], Result] | None,
+    network: bool,
 ) -> Generator[tuple[Item, Result], None, None]:
+    pool = _pool_of(task, workers, network)  # here, where it is closed: only once results are asked for
     if pool is None:
         for item in items:
             yield item, task(item)
