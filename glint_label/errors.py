@@ -16,6 +16,11 @@ GlintError
 +-- ThresholdError (5)      audit or verify below the asked-for figure
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")  # as PyTorch says it, on CPU and GPU
+
 
 class GlintError(Exception):
     """Base of all expected errors: one line that says what, which file or row, and what to do."""
@@ -91,3 +96,29 @@ class ThresholdError(GlintError):
     """A measured figure is below the one asked for."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception says that memory ran out; PyTorch raises a RuntimeError for that."""
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    return told or isinstance(error, MemoryError)
+
+
+@contextmanager
+def enough_memory(name: str, purpose: str) -> Iterator[None]:
+    """Let memory that runs out in this block be a fault of one image.
+
+    Args:
+        name: The image.
+        purpose: What is done to it: a verb.
+
+    Raises:
+        ImageError: `memory`.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = f"{name}: not enough memory to {purpose} it; free some, or use fewer --workers"
+        raise ImageError("memory", message) from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from glint_label.containers import is_heif, orientation_of, without_metadata
-from glint_label.errors import ImageError, InputError
+from glint_label.errors import ImageError, InputError, enough_memory
 from glint_label.files import read_limited
 from glint_label.names import as_text
 
@@ -181,7 +181,7 @@ def _open(content: bytes, name: str, exif: bytes = b"") -> tuple[NDArray[np.uint
         warnings.simplefilter("ignore")  # a slip in a photo's metadata is no reason to refuse its pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
+            with enough_memory(name, "decode"), Image.open(io.BytesIO(content), formats=_formats(content)) as image:
                 _check_header(image, name)
                 if exif:
                     image.info["exif"] = exif
@@ -212,9 +212,6 @@ def _open(content: bytes, name: str, exif: bytes = b"") -> tuple[NDArray[np.uint
                 raise ImageError("unsupported", message) from error
             message = f"{name}: not a PNG, JPEG, WebP, BMP, TIFF or AVIF image"
             raise ImageError("not_an_image", message) from error
-        except MemoryError as error:
-            message = f"{name}: not enough memory to decode it; free some, or use fewer --workers"
-            raise ImageError("memory", message) from error
         # A decoder may raise anything on a damaged file; one file must not end a job of thousands.
         except Exception as error:
             raise ImageError("truncated", f"{name}: truncated or damaged ({error})") from error

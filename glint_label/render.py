@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glint_label.engines import Loss, run_tasks
-from glint_label.errors import ImageError, InputError, StateError
+from glint_label.errors import ImageError, InputError, StateError, enough_memory
 from glint_label.files import absent_files, write_atomic
 from glint_label.folders import lock_folder, refuse_links
 from glint_label.images import Size, encode_image, read_photo
@@ -41,6 +41,8 @@ Result = TypeVar("Result")
 
 _LOG = logging.getLogger(__name__)
 
+DISTORT = "glint_label.distortions"  # what `Drawing` loads when it is first used; it takes seconds
+
 
 class Drawing:
     """One photo that is distorted in several ways; it is read when the first image is wanted.
@@ -62,7 +64,8 @@ class Drawing:
         """
         from glint_label.distortions import distort
 
-        return distort(self._prepared, distortion, level, seed=seed)
+        with enough_memory(as_text(self._photo[0]), "distort"):
+            return distort(self._prepared, distortion, level, seed=seed)
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -214,6 +217,7 @@ def run_references(
         size=lambda task, _: len(task.recipes),
         limit=limit,
         give_up=give_up,
+        loads=DISTORT,
     )
 
 

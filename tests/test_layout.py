@@ -50,7 +50,7 @@ ROOMS = {
 # Of glint_label, the network may know these and nothing else: what it reads, and the ground floor.
 OPEN_TO_THE_MODEL = {
     "report", "manifest", "listing", "images", "distortions", "sources", "engines", "efficientnet", "weights",
-    "metrics", "settings", "folders", "files", "storage", "names", "progress", "errors",
+    "metrics", "settings", "folders", "files", "storage", "names", "progress", "errors", "timeouts",
 }  # fmt: skip
 FILES = [path for folder in PACKAGES for path in sorted((ROOT / folder).rglob("*.py"))]
 MOST_LINES = 400

@@ -92,6 +92,7 @@ class MeasurePhotos(Stage):
             done,
             limit=plan.config.seconds_a_photo,
             give_up=_fail,
+            loads="glint_label.visibility.features" if self._features else "",
         ) as results:
             whole = _whole_shards(results, plan.shards, wanted)
             with _embedded(whole, plan.embedder) as embedded:

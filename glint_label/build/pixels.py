@@ -19,7 +19,7 @@ from glint_label.manifest import (
 from glint_label.manifest.shards import LABELLED, MEASURED
 from glint_label.manifest.tables import read_metadata, read_references
 from glint_label.progress import MakeProgress
-from glint_label.render import Rendered, RenderTask, lost_reference, render_reference, render_tasks
+from glint_label.render import DISTORT, Rendered, RenderTask, lost_reference, render_reference, render_tasks
 
 _TOGETHER = 4  # records written at once
 
@@ -74,6 +74,7 @@ class FinishShards(Stage):
             lambda item, _: len(item[1].recipes),
             limit=self._plan.config.seconds_a_photo,
             give_up=lost_reference,
+            loads=DISTORT,
         ) as results:
             for (number, task), made in results:
                 if made.failure is not None:

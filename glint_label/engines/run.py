@@ -3,6 +3,8 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 from glint_label.engines.local import LocalPool
@@ -63,6 +65,25 @@ def on_ray(address: str | None = None, workers: int | None = None) -> Iterator[N
             ray.shutdown()
 
 
+@dataclass(frozen=True)
+class _Loading:
+    """A task that arrives in a worker with its module loaded, before the time of a first item begins."""
+
+    task: Callable[[Any], Any]
+    module: str
+
+    def __call__(self, item: Any) -> Any:
+        return self.task(item)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, Callable[[Any], Any]]]:
+        return _load, (self.module, self.task)
+
+
+def _load(module: str, task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    import_module(module)
+    return task
+
+
 @contextmanager
 def run_tasks(
     task: Callable[[Item], Result],
@@ -76,6 +97,7 @@ def run_tasks(
     limit: float | None = None,
     give_up: Callable[[Item, Loss], Result] | None = None,
     network: bool = False,
+    loads: str = "",
 ) -> Iterator[Iterator[tuple[Item, Result]]]:
     """Run a task on every item, show how far it is, and give (item, result) as they finish.
 
@@ -96,11 +118,13 @@ def run_tasks(
         give_up: Makes the result of an item that was lost twice; None: that is an error.
         network: The task holds a network, which needs more than a core: it runs in this process, which has them all
             and a GPU if there is one; on a Ray cluster with GPUs, on those.
+        loads: Module that the task imports when it is first called, if that takes seconds: no item's time is spent
+            on that in workers.
 
     Raises:
         WorkerError: Workers cannot be started here, or an item was lost twice and cannot be given up.
     """
-    results = _run(task, items, workers, limit, give_up, network)
+    results = _run(task, loads, items, workers, limit, give_up, network)
     with closing(progress(what, total, done)) as bar, closing(results):
         yield _count(results, bar, size)
 
@@ -123,13 +147,16 @@ def _pool_of(task: Callable[[Any], Any], workers: int, network: bool) -> Pool | 
 
 def _run(
     task: Callable[[Item], Result],
+    loads: str,
     items: Iterable[Item],
     workers: int,
     limit: float | None,
     give_up: Callable[[Item, Loss], Result] | None,
     network: bool,
 ) -> Generator[tuple[Item, Result], None, None]:
-    pool = _pool_of(task, workers, network)  # here, where it is closed: only once results are asked for
+    pool = _pool_of(
+        _Loading(task, loads) if loads else task, workers, network
+    )  # here, where it is closed: only once results are asked for
     if pool is None:
         for item in items:
             yield item, task(item)

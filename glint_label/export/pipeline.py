@@ -17,7 +17,7 @@ from glint_label.files import write_atomic
 from glint_label.folders import EXPORT, check_kind
 from glint_label.manifest import EVERYTHING, FileFacts, Selection, read_audit, read_run, root_of, size_of
 from glint_label.progress import MakeProgress, no_progress
-from glint_label.render import check_codecs
+from glint_label.render import DISTORT, check_codecs
 from glint_label.storage import place_of
 from glint_label.timeouts import TIME_LIMIT, time_limit
 
@@ -165,6 +165,7 @@ def export_build(
                 lambda part, _: len(part.rows),
                 limit * (1 + plan.most / _OTHERS),
                 lambda _, loss: Written(loss=loss),
+                loads=DISTORT,
             ) as results:
                 for part, made in results:
                     failures += made.failures
@@ -198,6 +199,7 @@ def _find_lost(
         size=lambda photo, _: len(photo.rows),
         limit=limit,
         give_up=lambda photo, loss: [(photo.references[0]["reference"], loss.message)],
+        loads=DISTORT,
     ) as results:
         failures = [failure for _, found in results for failure in found]
     blamed = {reference for reference, _ in failures}

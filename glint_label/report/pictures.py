@@ -12,9 +12,10 @@ from glint_label.engines import run_tasks
 from glint_label.errors import ImageError
 from glint_label.images import Size
 from glint_label.progress import MakeProgress
-from glint_label.render import Drawing
+from glint_label.render import DISTORT, Drawing
 from glint_label.report.page import Picture
 from glint_label.report.sprites import Sheet, Sprites, encode_full, shrink
+from glint_label.timeouts import time_limit
 
 Pixels = NDArray[np.uint8]
 SMALL, LARGE = (112, 84), (240, 180)  # px
@@ -67,7 +68,17 @@ def make_picture(task: PictureTask) -> list[Made] | None:
 def make_pictures(tasks: Mapping[str, PictureTask], workers: int, progress: MakeProgress) -> dict[str, list[Made]]:
     """Make pictures, by key; those that cannot be made are not there."""
     found = {}
-    with run_tasks(make_picture, tasks.values(), workers, progress, "pictures", len(tasks)) as results:
+    with run_tasks(
+        make_picture,
+        tasks.values(),
+        workers,
+        progress,
+        "pictures",
+        len(tasks),
+        limit=time_limit(None),
+        give_up=lambda _, __: None,
+        loads=DISTORT,
+    ) as results:
         for task, made in results:
             if made is not None:
                 found[task.key] = made

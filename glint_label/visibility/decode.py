@@ -5,8 +5,8 @@ from pathlib import Path
 
 from glint_label.duplicates.perceptual_hash import perceptual_hash
 from glint_label.embed import DecodedPhoto, Preparation
-from glint_label.errors import ImageError
-from glint_label.images import Size, read_photo
+from glint_label.errors import ImageError, enough_memory
+from glint_label.images import Photo, Size, read_photo
 from glint_label.names import as_text
 from glint_label.sources import Condition
 
@@ -50,24 +50,20 @@ class DecodePhotos:
         """Decode one photo; what is wrong with it is in `failure`."""
         try:
             photo = read_photo(task.path, size=self.size, longest=self.longest)
+            with enough_memory(as_text(task.path), "measure"):
+                return self._measure(photo, task.seeds)
         except ImageError as error:
             return DecodedPhoto(failure=(error.reason, str(error).removeprefix(f"{as_text(task.path)}: ")))
-        features = None
-        try:
-            if task.seeds:
-                from glint_label.visibility.features import measure_features
 
-                features = measure_features(photo.pixels, self.conditions, task.seeds, every_level=self.every_level)
-            prepared = self.preparation(photo.pixels)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "not enough memory" not in str(error):  # as torch says it
-                raise
-            return DecodedPhoto(
-                failure=("memory", "not enough memory to measure it; free some, or use fewer --workers")
-            )
+    def _measure(self, photo: Photo, seeds: tuple[int, ...]) -> DecodedPhoto:
+        features = None
+        if seeds:
+            from glint_label.visibility.features import measure_features
+
+            features = measure_features(photo.pixels, self.conditions, seeds, every_level=self.every_level)
         height, width = photo.pixels.shape[:2]
         return DecodedPhoto(
-            prepared,
+            self.preparation(photo.pixels),
             perceptual_hash(photo.pixels),
             photo.sha256,
             (*photo.file_size, width, height),

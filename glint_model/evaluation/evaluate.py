@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from glint_label.distortions import DISTORTIONS, distort, prepare
+from glint_label.engines import Loss
 from glint_label.errors import InputError, UsageError
 from glint_label.images import read_photo
 from glint_label.manifest import recipe_seeds
 from glint_label.metrics import MEASURES, RESAMPLES, content_splits, intervals, measure
+from glint_label.names import as_text
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.sources import Source
 from glint_model.datasets import RatedImages
@@ -94,6 +96,11 @@ class Regenerate:
                 image = distort(prepared, name, level, seed)
                 made.append(MadeImage(number, image, made_of, measure_pixels(image)))
         return made
+
+    def lose(self, item: tuple[str, str, Sequence[tuple[int, int]]], loss: Loss) -> list[MadeImage]:
+        """Say of these levels that no worker survives them."""
+        anchor, _, levels = item
+        return [MadeImage(number, f"{as_text(self.source.anchors[anchor])}: {loss.message}") for number, _ in levels]
 
 
 def choose_images(rated: RatedImages, pixels: str, allow_missing: bool) -> tuple[RatedImages, int]:

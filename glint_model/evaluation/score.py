@@ -4,18 +4,19 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glint_label.engines import run_tasks
-from glint_label.errors import ImageError, InputError
+from glint_label.engines import Loss, run_tasks
+from glint_label.errors import ImageError, InputError, enough_memory
 from glint_label.files import sha256_of
 from glint_label.images import read_photo
 from glint_label.listing import list_images
 from glint_label.names import as_text, from_text
 from glint_label.progress import MakeProgress, no_progress
+from glint_label.timeouts import TIME_LIMIT
 from glint_model.evaluation.kept import KeptScores
 
 _LOG = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ Scorer = Callable[[Pixels], float]  # (H, W, 3) uint8 RGB -> its score
 Numbers = tuple[float, ...]
 Measure = Callable[[Pixels], Numbers]
 Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class MadeImage(NamedTuple):
     image: Pixels | str | None
     made_of: str = ""
     measured: Numbers = ()
+
+
+class MakeImages(Protocol[Item_contra]):
+    """The workers' part: make images, or tell what is wrong with them. Picklable."""
+
+    def __call__(self, item: Item_contra) -> list[MadeImage]:
+        """Make the images of an item."""
+
+    def lose(self, item: Item_contra, loss: Loss) -> list[MadeImage]:
+        """Say of the images of an item that no worker survives it."""
 
 
 def list_inputs(paths: Sequence[Path]) -> list[Path]:
@@ -126,9 +138,14 @@ class ReadImage:
         measured = self.measure(photo.pixels) if self.measure else ()
         return [MadeImage(number, photo.pixels, photo.sha256, measured)]
 
+    def lose(self, item: tuple[int, Path], loss: Loss) -> list[MadeImage]:
+        """Say of an image file that no worker survives it."""
+        number, path = item
+        return [MadeImage(number, f"{as_text(path)}: {loss.message}")]
+
 
 def score_made(
-    make: Callable[[Item], list[MadeImage]],
+    make: MakeImages[Item],
     items: Iterable[Item],
     total: int,
     scorer: Scorer,
@@ -139,7 +156,7 @@ def score_made(
     """Score images as worker processes make them.
 
     Args:
-        make: Picklable; turns an item into images.
+        make: Turns an item into images.
         items: Picklable, small.
         total: Number of images.
         scorer: Scores one image, in this process.
@@ -151,16 +168,36 @@ def score_made(
         Number -> score and what the worker measured, or the reason why there is no score.
     """
     found: dict[int, Numbers | str] = {}
-    with run_tasks(make, items, workers, progress, "images", total, 0, lambda _, images: len(images)) as results:
+    with run_tasks(
+        make,
+        items,
+        workers,
+        progress,
+        "images",
+        total,
+        size=lambda _, images: len(images),
+        limit=TIME_LIMIT,
+        give_up=make.lose,
+    ) as results:
         for _, images in results:
             for number, image, made_of, measured in images:
                 if image is None:
                     found[number] = kept.reuse(made_of)
                 elif isinstance(image, str):
                     found[number] = image
-                elif np.isfinite(score := float(scorer(image))):
+                elif isinstance(score := _score(image, scorer), str):
+                    found[number] = score
+                else:
                     found[number] = (score, *measured)
                     kept.add(made_of, (score, *measured))
-                else:
-                    found[number] = f"non-finite score ({score}): the checkpoint is unusable"
     return found
+
+
+def _score(image: Pixels, scorer: Scorer) -> float | str:
+    """Score an image, or tell why there is no score."""
+    try:
+        with enough_memory(f"{image.shape[1]} x {image.shape[0]} pixels", "score"):
+            score = float(scorer(image))
+    except ImageError as error:
+        return str(error)
+    return score if np.isfinite(score) else f"non-finite score ({score}): the checkpoint is unusable"

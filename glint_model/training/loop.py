@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 import glint_label
-from glint_label.errors import UsageError
+from glint_label.errors import UsageError, is_out_of_memory
 from glint_label.files import sha256_of
 from glint_label.folders import lock_folder
 from glint_label.progress import MakeProgress, no_progress
@@ -32,7 +32,6 @@ from glint_model.training.settings import TrainConfig
 from glint_model.training.validation import Validation
 
 _FLUSH = 10  # steps between looks at the loss, each of which waits for the GPU
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -324,9 +323,8 @@ def _no_memory(config: TrainConfig) -> Iterator[None]:
     """Turn the several ways of running out of memory into one line."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        # PyTorch's allocator for the CPU raises a plain RuntimeError.
-        if type(error) is RuntimeError and not any(words in str(error) for words in _NO_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         parts = config.accumulate * 2
         remedy = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from glint_label.build.config import BuildConfig
 from glint_label.build.pipeline import build
@@ -42,6 +43,19 @@ def few(tmp_path_factory, config) -> BuildConfig:
     made = replace(config, source_dir=rated, out=folder / "out", workers=0)
     build(made)
     return made
+
+
+def test_a_photo_whose_distortions_do_not_fit_into_memory_costs_itself_alone(few, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(few.out, out)
+    for name in read_manifest(out).query("reference == 'two.jpg'")["file_name"]:
+        (out / "shards" / "00000" / name).unlink()
+    monkeypatch.setattr("glint_label.distortions.distort", lambda *_, **__: torch.empty(1 << 50))
+    report = render_build(out)
+    ((name, message),) = report.failures
+    assert name == "two.jpg"
+    assert message.startswith("not enough memory to distort it")
+    assert report.present == 15
 
 
 def pixel_files(out: Path) -> dict[str, bytes]:

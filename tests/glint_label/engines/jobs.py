@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,11 @@ def misbehave(act: str) -> None:
         while True:
             hoard.append(np.empty(1 << 28, dtype=np.uint8))
     raise FileNotFoundError(act)
+
+
+def has_loaded(module: str) -> bool:
+    """Say whether a worker has loaded a module."""
+    return module in sys.modules
 
 
 def number_of_process(_: Job) -> int:

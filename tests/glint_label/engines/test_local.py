@@ -9,7 +9,7 @@ import pytest
 
 from glint_label.engines import Loss, run_tasks
 from glint_label.errors import WorkerError
-from tests.glint_label.engines.jobs import Job, number_of_process, square
+from tests.glint_label.engines.jobs import Job, has_loaded, number_of_process, square
 
 
 def results_of(jobs: list[Job], **options: object) -> dict[int, object]:
@@ -29,6 +29,12 @@ def test_what_goes_wrong_once_is_not_lost(tmp_path):
     acts = {3: "crash", 7: "hang"}
     jobs = [Job(number, acts.get(number, ""), tmp_path / f"{number}") for number in range(12)]
     assert results_of(jobs, limit=3) == {number: number**2 for number in range(12)}
+
+
+@pytest.mark.parametrize("module", ["", "glint_label.distortions"])
+def test_what_a_task_loads_late_is_loaded_before_its_time_begins(module):
+    with run_tasks(has_loaded, ["glint_label.distortions"], 1, loads=module) as results:
+        assert [found for _, found in results] == [bool(module)]
 
 
 def test_a_killed_worker_is_replaced():

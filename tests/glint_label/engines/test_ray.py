@@ -18,7 +18,7 @@ from glint_label.export import export_build, rows
 from glint_label.render import render_build
 from glint_label.sources import load_source
 from tests.conftest import custom_build, file_bytes, save_photos
-from tests.glint_label.engines.jobs import Job, number_of_process, square
+from tests.glint_label.engines.jobs import Job, has_loaded, number_of_process, square
 from tests.glint_label.export.test_export import exported
 
 ray = pytest.importorskip("ray")
@@ -57,6 +57,14 @@ def test_a_job_crashes_hangs_or_works_as_in_processes_of_our_own(cluster):
     assert found.pop(4) == Loss("crashed", "the process that worked on it died, twice")
     assert found.pop(9) == Loss("timeout", "took more than 3 seconds, twice")
     assert found == {number: number**2 for number in range(20) if number not in (4, 9)}
+
+
+def test_what_a_task_loads_late_is_loaded_before_its_time_begins(cluster):
+    with (
+        on_ray(cluster.address),
+        run_tasks(has_loaded, ["glint_label.rerender"], 1, loads="glint_label.rerender") as found,
+    ):
+        assert [loaded for _, loaded in found] == [True]
 
 
 def test_a_build_is_the_same_byte_for_byte(cluster, many, tmp_path):

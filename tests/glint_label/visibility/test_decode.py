@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from glint_label.embed.statistics import StatisticsPreparation
@@ -25,6 +26,17 @@ def test_a_bad_photo_is_a_failure_with_its_reason_and_without_its_path(tmp_path)
     assert reason == "truncated"
     assert str(tmp_path) not in message
     assert decoded.hash is None
+
+
+def no_memory(_: np.ndarray) -> np.ndarray:
+    return torch.empty(1 << 50).numpy()
+
+
+def test_a_photo_that_cannot_be_measured_for_want_of_memory_is_a_failure(tmp_path):
+    save_photos(tmp_path, ["a.png"])
+    reason, message = DecodePhotos(no_memory)(DecodeTask("a.png", tmp_path / "a.png")).failure
+    assert reason == "memory"
+    assert message.startswith("not enough memory to measure it")
 
 
 def test_features_are_measured_where_seeds_are_given(tmp_path):

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from glint_label.errors import InputError
+from glint_label.images import read_photo
 from glint_model.evaluation.score import list_inputs, score_files
-from tests.conftest import save_photos
+from tests.conftest import save_photos, save_sized
 
 
 def brightness(pixels: np.ndarray) -> float:
@@ -41,6 +43,29 @@ def test_a_bad_image_is_a_row_with_its_reason_and_workers_change_nothing(tmp_pat
     again = score_files(files, brightness, workers=1)
     assert [(row.file_name, row.error) for row in again] == [(row.file_name, row.error) for row in rows]
     assert again[0].score == rows[0].score
+
+
+@pytest.mark.usefixtures("broken_decoders")
+def test_a_photo_that_no_worker_survives_is_a_row_with_its_reason(tmp_path):
+    save_photos(tmp_path, ["a.png", "c.png"])
+    save_sized(tmp_path / "b.png", 101)
+    rows = score_files(list_inputs([tmp_path]), brightness, workers=1)
+    assert [np.isnan(row.score) for row in rows] == [False, True, False]
+    assert rows[1].error == f"{tmp_path / 'b.png'}: the process that worked on it died, twice"
+
+
+def test_a_picture_that_does_not_fit_into_memory_is_a_row_with_its_reason(tmp_path):
+    save_photos(tmp_path, ["a.png", "b.png"])
+
+    def scorer(pixels: np.ndarray) -> float:
+        if (pixels == first).all():
+            torch.empty(1 << 50)
+        return brightness(pixels)
+
+    first = read_photo(tmp_path / "a.png").pixels
+    rows = score_files(list_inputs([tmp_path]), scorer)
+    assert [np.isnan(row.score) for row in rows] == [True, False]
+    assert "not enough memory to score it" in rows[0].error
 
 
 def test_a_network_without_a_number_is_a_row_with_its_reason(tmp_path):
