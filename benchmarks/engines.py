@@ -22,7 +22,7 @@ from glint_label.files import write_atomic
 from glint_label.images import encode_image, read_photo
 from glint_label.render import render_build
 
-PHOTOS = 8  # 512 x 384, of 120 images each: those of KADID-10k but for the denoiser, which alone takes as long as ten
+PHOTOS = 16  # 512 x 384, of 120 images each: those of KADID-10k but for the denoiser, which alone takes as long as ten
 ROUNDS = 2
 
 

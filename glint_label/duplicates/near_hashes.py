@@ -53,12 +53,12 @@ class _Part:
                 bits = bits[:, 1:] ^ bits[:, :1]
             values = np.uint32(1) << np.arange(self.width, dtype=np.uint32)
             self._keys[start : start + _CANDIDATES] = bits.astype(np.uint32) @ values
-        self.order = np.argsort(self._keys, kind="stable")
+        self.order = np.argsort(self._keys, kind="stable").astype(np.int32)
         self._keys = self._keys[self.order]
         counts = np.bincount(self._keys, minlength=1 << self.width)
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         self._large: list[int] = np.flatnonzero(counts**2 > _CROWD).tolist()
-        self._last: tuple[int, Rows] = (0, self.order)
+        self._last: tuple[int, Rows] = (0, np.empty(0, dtype=np.int64))
 
     def masks(self, differing: int) -> Iterator[int]:
         """List what the keys of two parts can differ by, where so many bits do."""

@@ -49,7 +49,8 @@ def join_near_vectors(
         return
     short = _shorten(vectors, rows)
     long_enough = np.einsum("ij,ij->i", short, short) > threshold**2 - _SLACK  # their lengths are those of the vectors
-    rows, short = rows[long_enough], short[long_enough]
+    if not long_enough.all():  # else a copy would be made of all of them
+        rows, short = rows[long_enough], short[long_enough]
     if len(rows) < 2:
         return
     cells = _Cells(short, np.sqrt(max(2 - 2 * threshold, 0)))
@@ -76,7 +77,7 @@ def _shorten(vectors: Floats, rows: Rows) -> Floats:
     """Give vectors of few columns, as long as the given ones, whose inner products are nowhere less."""
     columns = vectors.shape[1]
     if columns <= _COLUMNS:
-        return np.ascontiguousarray(vectors[rows])
+        return np.asarray(vectors) if len(rows) == len(vectors) else vectors[rows]
     sample = vectors[rows[:: -(-len(rows) // _SAMPLE)]]
     directions = np.random.default_rng(0).normal(size=(columns, _COLUMNS - 1))
     for _ in range(3):  # towards the directions in which they differ most
