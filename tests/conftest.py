@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ def load(self, load=ImageFile.ImageFile.load):
 
 ImageFile.ImageFile.load = load
 """
+
+
+# A shell lets what runs in the background ignore Ctrl-C, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
