@@ -6,7 +6,8 @@
 
 Every trial starts the real command line. So that it does not load torch each time, a process that has loaded all of it
 forks one that runs the command, which is killed at a moment drawn evenly over the time that the build takes; then the
-command runs again and must end well. `--fresh` starts a new interpreter instead.
+command runs again and must end well. One that loses a worker must do so by itself. `--fresh` starts a new interpreter
+instead.
 """
 
 import argparse
@@ -46,7 +47,7 @@ class Outcome:
         rows_lost: Rows of the undisturbed build that the other lacks in the end, over all trials.
         rows_wrong: Rows that the undisturbed build does not have.
         files_wrong: Files that differ, are missing or are too many in the end.
-        not_resumed: Trials whose second command did not end well.
+        not_resumed: Trials whose last command did not end well.
     """
 
     fault: str
@@ -204,7 +205,7 @@ class Trials:
         return self.seconds[workers]
 
     def strike(self, outcome: Outcome, number: signal.Signals, *, workers: int = 0, at_worker: bool = False) -> bool:
-        """Send a signal to a command, or to one of its workers, at a random moment; then go on to the end."""
+        """Send a signal to a command, after which it runs again, or to one of its workers, at a random moment."""
         out = self._builds.new_out()
         moment = self._chance.uniform(0, self.seconds_with(workers))
         process = self._builds.start(out, workers=workers)
@@ -218,7 +219,7 @@ class Trials:
         os.kill(target, number)
         if (code := self._builds.end(process)) == 0 and not at_worker:
             return self._miss(outcome, out)  # it was about to end
-        self._finish(outcome, out, code)
+        self._finish(outcome, out, code, again=not at_worker)  # a worker is replaced at once
         return True
 
     def _miss(self, outcome: Outcome, out: str) -> bool:
@@ -259,12 +260,12 @@ class Trials:
         workers = [int(one) for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
         return self._chance.choice(workers) if workers else None
 
-    def _finish(self, outcome: Outcome, out: str, code: int, *more: str) -> None:
+    def _finish(self, outcome: Outcome, out: str, code: int, *more: str, again: bool = True) -> None:
         outcome.tried += 1
         outcome.exit_codes[str(code)] = outcome.exit_codes.get(str(code), 0) + 1
-        if (ended := self._builds.run(out, *more)) != 0:
+        if (ended := self._builds.run(out, *more) if again else code) != 0:
             outcome.not_resumed += 1
-            print(f"{outcome.fault}: the second command ended with {ended}: {self._builds.said}", file=sys.stderr)
+            print(f"{outcome.fault}: the last command ended with {ended}: {self._builds.said}", file=sys.stderr)
         files = read_files(out)
         rows = rows_of(files)
         outcome.rows_lost += len(self._rows.keys() - rows.keys())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from glint_label.engines import Loss, run_tasks
 from glint_label.errors import ImageError, InputError, StateError, enough_memory
 from glint_label.files import absent_files, write_atomic
-from glint_label.folders import lock_folder, refuse_links
+from glint_label.folders import lock_folder, refuse_links, remove_temporaries
 from glint_label.images import Size, encode_image, read_photo
 from glint_label.manifest import (
     EVERYTHING,
@@ -272,6 +272,7 @@ def render_build(
                 total_bytes += sum(facts.bytes for facts in made.written.values())
                 if made.failure is not None:
                     failures.append((task.reference, made.failure[1]))
+        remove_temporaries(out)  # of workers and calls that were killed
     seconds = time.monotonic() - started
     return RenderReport(written, present, total_bytes, seconds, tuple(sorted(failures)))
 

@@ -32,6 +32,7 @@ from glint_label.build.tables import WriteTables
 from glint_label.embed import EmbeddedPhotos
 from glint_label.errors import UsageError
 from glint_label.files import read_arrays
+from glint_label.folders import remove_temporaries
 from glint_label.manifest import shard_folder
 from glint_label.progress import MakeProgress, no_progress
 from glint_label.transfer.neighbours import similarity_among
@@ -110,6 +111,7 @@ def build(
                     stage.make(missing)
         counts, failures = tables.counts(), _count_failures(plan)
         vectors = fit.anchors.vectors
+        remove_temporaries(plan.config.out)  # of workers that were killed, and whose work others have done
         run.close(counts, failures, similarity_among(plan.embedder.normalise(vectors, vectors)))
         return BuildReport(
             plan.config.out,

@@ -15,8 +15,10 @@ from glint_label.errors import InputError
 from glint_label.images import read_photo
 from glint_label.manifest import Selection, read_manifest
 from glint_label.manifest.inspect import summarise
+from glint_label.progress import NoProgress, no_progress
 from glint_label.render import render_build
 from glint_label.sources.kadid10k import DISTORTIONS
+from glint_label.temporaries import is_temporary, temporary_of
 from tests.conftest import custom_build, save_photos, save_rated
 
 
@@ -56,6 +58,19 @@ def test_a_photo_whose_distortions_do_not_fit_into_memory_costs_itself_alone(few
     assert name == "two.jpg"
     assert message.startswith("not enough memory to distort it")
     assert report.present == 15
+
+
+def test_what_killed_workers_left_half_written_is_gone_in_the_end(few, tmp_path):
+    def leave(what: str, total: int, done: int) -> NoProgress:
+        for folder in (tmp_path / "out").glob("shards/*"):
+            temporary_of(folder / f"{what}.png").write_bytes(b"half")
+        return no_progress(what, total, done)
+
+    config = replace(few, out=tmp_path / "out", images="none")
+    build(config, progress=leave)
+    render_build(config.out, progress=leave)
+    assert pixel_files(config.out) == pixel_files(few.out)
+    assert not [path for path in config.out.rglob("*") if is_temporary(path.name)]
 
 
 def pixel_files(out: Path) -> dict[str, bytes]:
