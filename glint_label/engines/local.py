@@ -1,5 +1,6 @@
 """Worker processes on this machine, each on a pipe of its own: what happens to one is nothing to the others."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -19,14 +20,25 @@ from threadpoolctl import threadpool_limits
 from glint_label.engines.pool import Event
 from glint_label.errors import WorkerError
 
+_Outbox = SimpleQueue[memoryview | None]  # what a worker is to be sent, pickled; None at the end
+
+_CONTROLS = Path("/sys/fs/cgroup")  # what a Linux container may use: here, or with cgroup 1 in folders below it
 _LEAST_MEMORY = 4 << 30  # bytes that a worker may take even where the machine has less for each
 
 
 def available_cores() -> int:
     """Count the processor cores that this process may use: containers and batch systems grant fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(granted, _container_cores())))
+
+
+def _container_cores() -> float:
+    """Read how much processor time this container is granted, seconds a second; infinite where it is not bounded."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError):
+            quota, period = " ".join(_CONTROLS.joinpath(name).read_text(encoding="ascii") for name in names).split()
+            return float(quota) / float(period) if float(quota) > 0 else math.inf
+    return math.inf
 
 
 @contextmanager
@@ -61,7 +73,7 @@ class LocalPool:
         self._task = task
         self._count = workers
         self._started = 0
-        self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
+        self._workers: dict[int, tuple[SpawnProcess, _Outbox]] = {}
         self._events: SimpleQueue[Event] = SimpleQueue()
 
     def capacity(self) -> int:
@@ -83,14 +95,16 @@ class LocalPool:
                 f"worker processes cannot be started here ({error.strerror or error}); use fewer --workers, or 0"
             ) from error
         theirs.close()  # or the end of the process would not be the end of the pipe
-        self._processes[number] = process, ours
-        threading.Thread(target=self._listen, args=(number, process, ours), daemon=True).start()
+        outbox: _Outbox = SimpleQueue()
+        self._workers[number] = process, outbox
+        sender = threading.Thread(target=_send, args=(outbox, ours), daemon=True)
+        sender.start()
+        threading.Thread(target=self._listen, args=(number, process, ours, outbox, sender), daemon=True).start()
         return number
 
     def send(self, worker: int, item: Any) -> None:
-        """Put an item into the worker's pipe."""
-        with suppress(OSError):  # it has died, and that is reported
-            self._processes[worker][1].send(item)
+        """Let an item be put into the worker's pipe, which does not hold a large one before the worker reads it."""
+        self._workers[worker][1].put(ForkingPickler.dumps(item))
 
     def wait(self, seconds: float | None) -> list[Event]:
         """Take what has been reported."""
@@ -101,29 +115,40 @@ class LocalPool:
                 events.append(self._events.get_nowait())
         except Empty:
             pass
-        return [event for event in events if event.worker in self._processes]
+        return [event for event in events if event.worker in self._workers]
 
     def kill(self, worker: int) -> None:
         """End a process at once."""
-        process, _ = self._processes.pop(worker)
+        process, _ = self._workers.pop(worker)
         process.kill()
         process.join()
 
     def close(self) -> None:
         """End all: what runs is done again next time, so nobody waits for it."""
-        for worker in list(self._processes):
+        for worker in list(self._workers):
             self.kill(worker)
 
-    def _listen(self, number: int, process: SpawnProcess, pipe: Connection) -> None:
+    def _listen(
+        self, number: int, process: SpawnProcess, pipe: Connection, outbox: _Outbox, sender: threading.Thread
+    ) -> None:
         """Read a worker's pipe, so that it never waits while this process is busy; then say what it died of."""
-        with pipe:
-            try:
-                while True:
-                    kind, value = pipe.recv()
-                    self._events.put(Event(number, kind, value))
-            except (EOFError, OSError):
-                process.join()
+        try:
+            while True:
+                kind, value = pipe.recv()
+                self._events.put(Event(number, kind, value))
+        except (EOFError, OSError):
+            process.join()
+        outbox.put(None)
+        sender.join()  # it must not write to what the pipe's descriptor is next
+        pipe.close()
         self._events.put(Event(number, "died", _cause_of(process.exitcode)))
+
+
+def _send(outbox: _Outbox, pipe: Connection) -> None:
+    """Write to a worker's pipe, which may wait until the worker has done what it is at."""
+    with suppress(OSError):  # the worker has died, and that is reported
+        while (content := outbox.get()) is not None:
+            pipe.send_bytes(content)
 
 
 def _cause_of(exitcode: int | None) -> str:
@@ -209,6 +234,7 @@ def _limit_memory(workers: int) -> None:
 
 def _container_memory() -> int:
     """Read what this container may use, bytes; more than any machine has where it is not bounded."""
-    with suppress(OSError, ValueError):
-        return int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            return int(_CONTROLS.joinpath(name).read_text(encoding="ascii"))
     return 1 << 60

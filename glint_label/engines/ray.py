@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from glint_label import __version__
 from glint_label.engines.local import available_cores, perform, prepare_worker
 from glint_label.engines.pool import Event
 from glint_label.errors import UsageError, WorkerError
@@ -33,13 +34,17 @@ class _Worker:
         import ray
 
         node: str = ray.get_runtime_context().get_node_id()
-        if not Path(self._folder).is_dir():
+        if not os.path.isdir(self._folder):  # noqa: PTH112 (it says no where this user may not look)
             return node, f"has no folder {self._folder}: use a file system that all nodes share, or s3:// addresses"
         os.chdir(self._folder)  # names in a command are relative to where it was typed
         if self._on_a_core:
             prepare_worker(available_cores())
         here = versions_here()
-        other = [f"{name} {here[name]} instead of {versions[name]}" for name in here if here[name] != versions[name]]
+        other = [
+            f"{name} {here.get(name, 'missing')} instead of {versions.get(name, 'none')}"
+            for name in sorted(here.keys() | versions.keys())
+            if here.get(name) != versions.get(name)
+        ]
         return node, f"has other versions: {', '.join(other)}; install the same on all" if other else ""
 
     def do(self, item: Any) -> tuple[str, Any]:
@@ -49,7 +54,7 @@ class _Worker:
 
 def versions_here() -> dict[str, Any]:
     """List the versions that decide what comes out, on this node."""
-    return {**library_versions(), **codec_versions()}
+    return {"glint-label": __version__, **library_versions(), **codec_versions()}
 
 
 def connect(address: str | None, workers: int | None) -> bool:
@@ -145,6 +150,7 @@ class RayPool:
         self._actor: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Worker)
         self._actors: dict[int, Any] = {}
         self._nodes: dict[int, str] = {}  # of those that are ready, where they are
+        self._could_be_at: dict[int, set[str]] = {}  # of each, the nodes that there were when it was begun
         self._calls: dict[Any, int] = {}  # what is awaited -> whose it is; those of one worker in order
         self._looked = (-_LOOK, 1)
         self._begun = time.monotonic()
@@ -163,6 +169,7 @@ class RayPool:
         self._started += 1
         actor = self._actor.remote(self._task, str(Path.cwd()), self._resource == "CPU")
         self._actors[number] = actor
+        self._could_be_at[number] = self._alive()
         self._calls[actor.ready.remote(versions_here())] = number
         return number
 
@@ -175,9 +182,10 @@ class RayPool:
         timeout = _LOOK if seconds is None else min(seconds, _LOOK)
         end = time.monotonic() + (float("inf") if seconds is None else seconds)
         while True:
-            done, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout)
+            done, _ = self._ray.wait(self._first_calls(), num_returns=1, timeout=timeout)
             if done:
-                done, _ = self._ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
+                first = self._first_calls()
+                done, _ = self._ray.wait(first, num_returns=len(first), timeout=0)
                 return [event for call in done for event in self._read(call)]
             if not self._nodes and time.monotonic() - self._begun > _PATIENCE:
                 raise WorkerError(
@@ -191,6 +199,7 @@ class RayPool:
         """End an actor at once."""
         self._calls = {call: whose for call, whose in self._calls.items() if whose != worker}
         self._nodes.pop(worker, None)
+        self._could_be_at.pop(worker)
         self._ray.kill(self._actors.pop(worker))
 
     def close(self) -> None:
@@ -198,19 +207,26 @@ class RayPool:
         for worker in list(self._actors):
             self.kill(worker)
 
+    def _first_calls(self) -> list[Any]:
+        """List what each worker is at: a small result of its next call may be here before a large one of this one."""
+        first: dict[int, Any] = {}
+        for call, worker in self._calls.items():
+            first.setdefault(worker, call)
+        return list(first.values())
+
     def _read(self, call: Any) -> list[Event]:
-        worker = self._calls.pop(call, None)
-        if worker is None:  # it died, and that has been reported
-            return []
+        worker = self._calls.pop(call)
         errors = self._ray.exceptions
         try:
             value = self._ray.get(call)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
-            node = self._nodes.get(worker)
-            blameless = isinstance(error, errors.ObjectLostError) or (node is not None and not self._is_alive(node))
+            nodes = {self._nodes[worker]} if worker in self._nodes else self._could_be_at[worker]
+            blameless = isinstance(error, errors.ObjectLostError) or not nodes <= self._alive()
             self.kill(worker)
             return [Event(worker, "died", f"of the Ray cluster died ({type(error).__name__})", blameless)]
         except errors.RayTaskError as error:
+            if worker not in self._nodes:
+                raise WorkerError(f"a node of the Ray cluster cannot be used ({error.cause})") from error
             return [Event(worker, "raised", error)]
         if worker in self._nodes:
             return [Event(worker, *value)]
@@ -220,5 +236,5 @@ class RayPool:
         self._nodes[worker] = node
         return [Event(worker, "ready")]
 
-    def _is_alive(self, node: str) -> bool:
-        return any(one["NodeID"] == node and one["Alive"] for one in self._ray.nodes())
+    def _alive(self) -> set[str]:
+        return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}

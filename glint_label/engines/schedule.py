@@ -83,7 +83,7 @@ class Schedule(Generic[Item, Result]):
     def _plan(self) -> bool:
         """Start workers and hand out items; tell whether anything is left to be done."""
         capacity = self._pool.capacity()
-        self._waiting.extend(islice(self._source, max(0, capacity + 1 - len(self._waiting))))
+        self._waiting.extend(islice(self._source, max(0, 2 * capacity + 1 - len(self._waiting))))
         flying = sum(map(len, self._at.values()))
         tested = not flying and bool(self._suspects) and (not self._waiting or len(self._suspects) >= _SUSPECTS)
         if not (self._waiting or flying or self._suspects):

@@ -18,11 +18,13 @@ class Job:
         number: The result is its square.
         act: `crash`, `hang`, `raise` or `eat`; empty to behave.
         once: A file that is made when it misbehaves, after which it behaves; None to misbehave always.
+        load: What it carries; a pipe holds a part of a megabyte.
     """
 
     number: int
     act: str = ""
     once: Path | None = None
+    load: bytes = b""
 
 
 def square(job: Job) -> int:
@@ -45,6 +47,11 @@ def misbehave(act: str) -> None:
         while True:
             hoard.append(np.empty(1 << 28, dtype=np.uint8))
     raise FileNotFoundError(act)
+
+
+def number_and_load(job: Job) -> tuple[int, bytes]:
+    """Give back what it carries."""
+    return job.number, job.load
 
 
 def has_loaded(module: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from glint_label.engines import Loss, run_tasks
+from glint_label.engines import Loss, available_cores, run_tasks
 from glint_label.errors import WorkerError
 from tests.glint_label.engines.jobs import Job, has_loaded, number_of_process, square
 
@@ -25,6 +25,14 @@ def test_a_job_that_crashes_or_hangs_is_given_up_after_a_second_try_and_the_othe
     assert found == {number: number**2 for number in range(20) if number not in (4, 9)}
 
 
+def test_a_worker_that_hangs_with_more_to_do_than_a_pipe_holds_is_noticed():
+    load = bytes(2 << 20)
+    jobs = [Job(number, "hang" if number == 2 else "", load=load) for number in range(12)]
+    found = results_of(jobs, limit=2)
+    assert found.pop(2) == Loss("timeout", "took more than 2 seconds, twice")
+    assert found == {number: number**2 for number in range(12) if number != 2}
+
+
 def test_what_goes_wrong_once_is_not_lost(tmp_path):
     acts = {3: "crash", 7: "hang"}
     jobs = [Job(number, acts.get(number, ""), tmp_path / f"{number}") for number in range(12)]
@@ -35,6 +43,25 @@ def test_what_goes_wrong_once_is_not_lost(tmp_path):
 def test_what_a_task_loads_late_is_loaded_before_its_time_begins(module):
     with run_tasks(has_loaded, ["glint_label.distortions"], 1, loads=module) as results:
         assert [found for _, found in results] == [bool(module)]
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu.max": "20000 100000"}, 1),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_no_more_cores_are_counted_than_the_container_is_granted(tmp_path, monkeypatch, files, cores):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr("glint_label.engines.local._CONTROLS", tmp_path)
+    assert available_cores() == (cores or len(os.sched_getaffinity(0)))
 
 
 def test_a_killed_worker_is_replaced():

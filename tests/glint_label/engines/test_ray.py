@@ -18,7 +18,7 @@ from glint_label.export import export_build, rows
 from glint_label.render import render_build
 from glint_label.sources import load_source
 from tests.conftest import custom_build, file_bytes, save_photos
-from tests.glint_label.engines.jobs import Job, has_loaded, number_of_process, square
+from tests.glint_label.engines.jobs import Job, has_loaded, number_and_load, number_of_process, square
 from tests.glint_label.export.test_export import exported
 
 ray = pytest.importorskip("ray")
@@ -57,6 +57,13 @@ def test_a_job_crashes_hangs_or_works_as_in_processes_of_our_own(cluster):
     assert found.pop(4) == Loss("crashed", "the process that worked on it died, twice")
     assert found.pop(9) == Loss("timeout", "took more than 3 seconds, twice")
     assert found == {number: number**2 for number in range(20) if number not in (4, 9)}
+
+
+def test_every_result_is_that_of_its_item_large_or_small(cluster):
+    jobs = [Job(number, load=bytes((number + 1) % 2 * (8 << 20))) for number in range(40)]
+    with on_ray(cluster.address), run_tasks(number_and_load, jobs, 2) as results:
+        found = {job.number: result for job, result in results}
+    assert found == {job.number: (job.number, job.load) for job in jobs}
 
 
 def test_what_a_task_loads_late_is_loaded_before_its_time_begins(cluster):

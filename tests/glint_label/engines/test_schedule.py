@@ -84,6 +84,16 @@ def test_every_item_has_one_result_and_bad_ones_are_tried_again_alone(seed, coun
     assert stage.most <= 3 * workers + 2
 
 
+def test_workers_find_their_next_item_when_they_have_done_one():
+    class Steady(Stage):
+        def capacity(self) -> int:
+            return self.workers
+
+    stage = Steady(0, set(), 3, 0)
+    assert len(list(Schedule(stage, range(60), None, None).run())) == 60
+    assert stage.most == 6
+
+
 def test_what_cannot_be_given_up_ends_the_job():
     with pytest.raises(WorkerError, match="and again with nothing beside it"):
         list(Schedule(Stage(0, {3}, 2, 0), range(9), None, None).run())
