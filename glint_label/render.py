@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +25,7 @@ from glint_label.manifest import (
     iterate_shards,
     pixel_path,
     read_run,
+    read_shard,
     reference_path,
     root_of,
     size_of,
@@ -190,7 +191,8 @@ def lost_reference(_: object, loss: Loss) -> Rendered:
 
 def run_references(
     make: Callable[[RenderTask], Result],
-    tasks: Sequence[RenderTask],
+    tasks: Iterable[RenderTask],
+    total: int,
     workers: int,
     progress: MakeProgress,
     limit: float,
@@ -201,12 +203,12 @@ def run_references(
     Args:
         make: What a worker does with a reference.
         tasks: The references.
+        total: How many images they have.
         workers: Processes; 0 for this one.
         progress: Makes the progress bar.
         limit: Seconds that a reference may take.
         give_up: Makes the result of one that was lost twice.
     """
-    total = sum(len(task.recipes) for task in tasks)
     return run_tasks(
         make,
         tasks,
@@ -253,19 +255,24 @@ def render_build(
     root = root_of(run, refs)
     with lock_folder(out):
         refuse_links(out)
-        tasks = [
+        counts = {shard.number: len(selection.apply(shard.metadata)) for shard in iterate_shards(out)}
+        total = sum(counts.values())
+        if not total:
+            raise InputError(f"{out}: no row passes the filter")
+        shards = (
+            read_shard(out, number) for number, count in counts.items() if count
+        )  # read again: not all fit into memory
+        tasks = (
             task
-            for shard in iterate_shards(out)
+            for shard in shards
             for task in render_tasks(
                 shard.folder, selection.apply(shard.metadata), shard.references, root, size_of(run)
             )
-        ]
-        if not tasks:
-            raise InputError(f"{out}: no row passes the filter")
+        )
         written = present = total_bytes = 0
         failures = []
         limit = time_limit(size_of(run), photo_timeout)
-        with run_references(render_reference, tasks, workers, progress, limit, lost_reference) as results:
+        with run_references(render_reference, tasks, total, workers, progress, limit, lost_reference) as results:
             for task, made in results:
                 written += len(made.written)
                 present += len(made.present)

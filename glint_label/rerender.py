@@ -108,7 +108,7 @@ def rerender(
             rows = _present(shard, selection)[wanted]
             tasks += render_tasks(shard.folder, rows, shard.references, root, size_of(run))
     limit = time_limit(size_of(run))
-    with run_references(compare_reference, tasks, workers, progress, limit, _lost) as results:
+    with run_references(compare_reference, tasks, len(chosen), workers, progress, limit, _lost) as results:
         faults = [fault for _, found in results for fault in found]
     return RerenderReport(present, len(chosen), tuple(sorted(faults)))
 

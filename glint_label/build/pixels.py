@@ -1,6 +1,6 @@
 """The last stage of a shard: its pixels, where they are asked for, and the record that says it is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,25 +47,18 @@ class FinishShards(Stage):
 
     def make(self, missing: Sequence[int]) -> None:
         """Render them and mark each as done when its last image is."""
-        tasks: list[tuple[int, RenderTask]] = []
-        waiting = dict.fromkeys(missing, 0)
-        if self._plan.config.images != "none":
-            tasks = [(number, task) for number in missing for task in self._tasks(number)]
-        for number, _ in tasks:
-            waiting[number] += 1
-        with ThreadPoolExecutor(_TOGETHER) as pool:  # they wait for the disk
-            for _ in pool.map(
-                lambda number: self._finish(number, {}), [key for key, left in waiting.items() if not left]
-            ):
-                pass
-        if not tasks:
+        if self._plan.config.images == "none":
+            with ThreadPoolExecutor(_TOGETHER) as pool:  # they wait for the disk
+                for _ in pool.map(lambda number: self._finish(number, {}), missing):
+                    pass
             return
+        waiting: dict[int, int] = {}  # references of each shard that are not rendered yet
         pixels: dict[int, dict[str, FileFacts]] = {number: {} for number in missing}
-        lost: dict[str, tuple[str, str]] = {}
-        total = sum(len(task.recipes) for _, task in tasks)
+        lost: dict[RenderTask, tuple[str, str]] = {}
+        total = sum(counts.rows for number in missing if (counts := self._labels.counts(number)) is not None)
         with run_tasks(
             _render,
-            tasks,
+            self._tasks(missing, waiting),
             self._plan.config.workers,
             self._progress,
             "pixels",
@@ -78,7 +71,7 @@ class FinishShards(Stage):
         ) as results:
             for (number, task), made in results:
                 if made.failure is not None:
-                    lost[task.reference] = made.failure
+                    lost[task] = made.failure
                     continue
                 files = {**made.written, **{path: FileFacts.of(path) for path in made.present}}
                 pixels[number] |= {path.name: facts for path, facts in files.items()}
@@ -86,7 +79,7 @@ class FinishShards(Stage):
                 if not waiting[number]:
                     self._finish(number, pixels.pop(number))
         if lost:
-            self._drop(lost, [task for _, task in tasks])
+            self._drop(lost)
 
     def _is_done(self, number: int) -> bool:
         folder = shard_folder(self._plan.config.out, number)
@@ -101,7 +94,16 @@ class FinishShards(Stage):
             self._whole[number] = written
         return written is not None
 
-    def _tasks(self, number: int) -> list[RenderTask]:
+    def _tasks(self, missing: Sequence[int], waiting: dict[int, int]) -> Iterator[tuple[int, RenderTask]]:
+        """List what is to be rendered, shard by shard, and count it in `waiting`: not all recipes fit into memory."""
+        for number in missing:
+            tasks = self._tasks_of(number)
+            waiting[number] = len(tasks)
+            if not tasks:
+                self._finish(number, {})
+            yield from ((number, task) for task in tasks)
+
+    def _tasks_of(self, number: int) -> list[RenderTask]:
         folder = shard_folder(self._plan.config.out, number)
         if (record := read_record(folder)) is not None:
             for name in record.broken(folder):  # cut pixels are made anew; whole ones stay
@@ -116,13 +118,12 @@ class FinishShards(Stage):
         if counts is not None:
             write_record(shard_folder(self._plan.config.out, number), self._plan.digest, counts, pixels)
 
-    def _drop(self, lost: dict[str, tuple[str, str]], tasks: Sequence[RenderTask]) -> None:
+    def _drop(self, lost: dict[RenderTask, tuple[str, str]]) -> None:
         """Take lost photos out, with what was rendered of them, and let everything be labelled without them."""
-        for task in tasks:
-            if task.reference in lost:
-                for file, *_ in task.recipes:
-                    file.unlink(missing_ok=True)
-        self._photos.drop(lost)
+        for task in lost:
+            for file, *_ in task.recipes:
+                file.unlink(missing_ok=True)
+        self._photos.drop({task.reference: failure for task, failure in lost.items()})
         self._labels.forget()
 
 
