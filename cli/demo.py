@@ -23,7 +23,7 @@ def demo(out: Path, workers: int) -> None:
 
     The photos come with scikit-image. The labels are of human origin: they
     come from the packaged model of KADID-10k's ratings. An earlier demo in
-    the same folder is replaced.
+    the same folder is replaced; any other build is refused.
     """
     if_interrupted(STARTS_OVER)
     from glint_label.demo import run_demo

@@ -19,12 +19,13 @@ def export_onnx(checkpoint: Path | None, out: Path | None) -> None:
     Input: crops (batch, 3, 224, 224), float32 in 0..1. Output: scores (batch,).
     The file is run once and compared with torch before it is written.
     """
-    place = out or (checkpoint.with_suffix(".onnx") if checkpoint else Path("lite.onnx"))
-    if place.suffix != ".onnx":
-        raise UsageError(f"--out {place}: must end in .onnx")
+    if out is not None and out.suffix != ".onnx":
+        raise UsageError(f"--out {out}: must end in .onnx")
 
     from glint_model import GlintIQA
     from glint_model.network.onnx import export_onnx as export
 
-    difference = export(GlintIQA.load(checkpoint), place)
+    network = GlintIQA.load(checkpoint)  # first: what is no file, as `.`, need not have a name that can be changed
+    place = out or (checkpoint.with_suffix(".onnx") if checkpoint else Path("lite.onnx"))
+    difference = export(network, place)
     click.echo(f"{place} written; its scores differ from torch's by at most {difference:.1g}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glint_label.duplicates.watched import Watched
     from glint_label.sources import Source
 
+PACKAGED_RATINGS = "packaged label model"  # where a build's settings say what its labels are made from
 
 Side = Annotated[int, Field(ge=MIN_SIDE)]
 
@@ -106,11 +107,10 @@ def settings_of(
     from glint_label.duplicates.watched import describe_watched
     from glint_label.files import sha256_of
 
-    listing = hashlib.sha256("\n".join(references).encode()).hexdigest()
     anchors = "\n".join(f"{sha256_of(path)} {name}" for name, path in source.anchors.items())
     return {
         "source": config.source,
-        "ratings": "packaged label model" if packaged else "dataset",
+        "ratings": PACKAGED_RATINGS if packaged else "dataset",
         "ratings_sha256": sha256_of(source.label_file),
         "anchors_sha256": hashlib.sha256(anchors.encode()).hexdigest(),
         "allow_missing_anchors": config.allow_missing_anchors,
@@ -128,5 +128,10 @@ def settings_of(
         "min_similarity": None if config.min_similarity is None else float(config.min_similarity),
         "images": config.images,
         "seed": config.seed,
-        "references": {"count": len(references), "names_sha256": listing},
+        "references": describe_references(references),
     }
+
+
+def describe_references(names: Sequence[str]) -> dict[str, Any]:
+    """Say which photos a build is of, by their names: they tell more than a folder, which may have moved."""
+    return {"count": len(names), "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}

@@ -332,6 +332,11 @@ def test_a_checkpoint_becomes_onnx(tmp_path):
     assert "must end in .onnx" in run("export-onnx", checkpoint, "--out", tmp_path / "x.pt", code=2).stderr
 
 
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+def test_a_folder_is_no_checkpoint(folder):
+    assert f"{folder}: no such checkpoint" in run("export-onnx", folder, code=3).stderr
+
+
 WEIGHTS = "EfficientNet tf_efficientnet_lite0"
 
 
