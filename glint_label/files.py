@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 from zipfile import BadZipFile
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from glint_label.errors import OutputError, StateError, StorageError
 from glint_label.storage import Stored, is_stored
-from glint_label.temporaries import temporary_of
+from glint_label.temporaries import open_telling, system_folder, telling, temporary_of
 
 # What a network file system says of itself, not of a file.
 _NO_ANSWER = {
@@ -63,21 +64,23 @@ def open_atomic(path: Path, option: str = "--out") -> Iterator[BinaryIO]:
         with path.open_upload() as file:
             yield file
         return
+    tell = partial(_cannot_write, path, option)
     temporary = temporary_of(path)
-    try:
+    with telling(tell):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:  # never through a link that somebody put there
-                yield file
+        temporary.unlink(missing_ok=True)
+        file = open_telling(temporary, "xb", tell)  # never through a link that somebody put there
+    try:
+        with file:
+            yield file
+            with telling(tell):
                 file.flush()
                 os.fsync(file.fileno())
+        with telling(tell):
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise _cannot_write(path, error, option) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_atomic(path: Path, content: bytes | str | Iterable[str], option: str = "--out") -> None:
@@ -112,12 +115,10 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         OutputError: The disk is full or the folder cannot be written.
     """
-    try:
+    with telling(partial(_cannot_write, path, "--out")):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
             file.write(text.encode())
-    except OSError as error:
-        raise _cannot_write(path, error) from error
 
 
 def write_arrays(path: Path, *, compressed: bool = False, **arrays: NDArray[Any]) -> None:
@@ -185,7 +186,7 @@ def spooled_rows() -> Iterator[SpooledRows]:
 
 def _no_room(error: OSError) -> OutputError:
     return OutputError(
-        f"{tempfile.gettempdir()}: vectors cannot wait here while near-duplicates are searched ({error.strerror}); "
+        f"{system_folder()}: vectors cannot wait here while near-duplicates are searched ({error.strerror}); "
         "free some space, or set TMPDIR to a folder that has some, then run the same command again"
     )
 
@@ -196,13 +197,11 @@ def make_folder(path: Path, option: str = "--out") -> None:
     Raises:
         OutputError: It cannot be made, or a file stands in its place.
     """
-    try:
+    with telling(partial(_cannot_write, path, option)):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(path, error, option) from error
 
 
-def _cannot_write(path: Path, error: OSError, option: str = "--out") -> OutputError:
+def _cannot_write(path: Path, option: str, error: OSError) -> OutputError:
     return OutputError(
         f"{path}: cannot be written ({error.strerror}); "
         f"free some space or choose another {option}, then run the same command again"

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, BinaryIO, NamedTuple, Self, TypeVar, cast
 
 from glint_label.errors import OutputError, StorageError, UsageError
+from glint_label.temporaries import open_telling, system_folder, telling
 
 Result = TypeVar("Result")
 
@@ -295,16 +296,19 @@ class Stored:
         Raises:
             OutputError: There is no room for it here.
         """
-        try:
-            with tempfile.NamedTemporaryFile(prefix="glint-label-") as file:
-                yield cast("BinaryIO", file)
-                file.flush()
-                self._ask(lambda store, path: store.put_file(file.name, path), writes=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self}: cannot be gathered in {tempfile.gettempdir()} ({error.strerror}); free some space there or "
+
+        def tell(error: OSError) -> OutputError:
+            return OutputError(
+                f"{self}: cannot be gathered in {system_folder()} ({error.strerror}); free some space there or "
                 "set TMPDIR, then run the same command again"
-            ) from error
+            )
+
+        with telling(tell):
+            made = tempfile.NamedTemporaryFile(prefix="glint-label-")  # noqa: SIM115 (only to make it can fail here)
+        with made, open_telling(Path(made.name), "wb", tell) as file:
+            yield file
+            file.flush()
+            self._ask(lambda store, path: store.put_file(made.name, path), writes=True)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
         """Do nothing: a folder comes with its first object. A bucket is never made."""
