@@ -34,15 +34,24 @@ class Parquet(Format):
         path = folder / "data" / f"{part.name}.parquet"
         writer = None
         with open_atomic(path) as file:
-            for records in _groups(samples):
-                schema = _schema("image" in records[0])
-                if writer is None:
-                    writer = parquet.ParquetWriter(
-                        file, schema, compression="zstd", use_dictionary=list(COLUMNS), write_statistics=list(COLUMNS)
-                    )
-                writer.write_table(pa.Table.from_pylist(records, schema))
-            if writer is not None:
-                writer.close()
+            try:
+                for records in _groups(samples):
+                    schema = _schema("image" in records[0])
+                    if writer is None:
+                        writer = parquet.ParquetWriter(
+                            file,
+                            schema,
+                            compression="zstd",
+                            use_dictionary=list(COLUMNS),
+                            write_statistics=list(COLUMNS),
+                        )
+                    writer.write_table(pa.Table.from_pylist(records, schema))
+                if writer is not None:
+                    writer.close()
+            except BaseException:
+                if writer is not None:
+                    writer.is_open = False  # when it is deleted it would write the file's end, and say that it cannot
+                raise
         return [path]
 
     def card_header(self, about: About) -> Mapping[str, Any]:

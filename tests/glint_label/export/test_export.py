@@ -1,20 +1,24 @@
 """An export is whole or not to be seen, goes on after anything, and refuses what would do harm."""
 
+import gc
 import json
 import random
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from filelock import FileLock
 
-from glint_label.errors import InputError, OutputError, StateError, UsageError
-from glint_label.export import FORMATS, export_build, rows
+from glint_label.errors import ImageError, InputError, OutputError, StateError, UsageError
+from glint_label.export import FORMATS, export_build, parquet, rows
+from glint_label.export.format import Part, Sample
 from glint_label.manifest import Selection
-from tests.conftest import record_again, save_photos
+from tests.conftest import files_end_at, record_again, save_photos
 
 ONE_PHOTO = 1e-9  # a limit so low that each photo becomes a part
 
@@ -241,6 +245,38 @@ def test_places_and_names_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(StateError, match="holds files that no dataset export made"):
         export_build(built, "hf", out)
     assert [path.name for path in out.iterdir() if path.name != ".lock"] == ["photo.png"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, partial(ImageError, "truncated")])
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.writes_parts("png")])
+def test_a_part_that_breaks_off_leaves_nothing_behind_and_nothing_is_said_later(
+    wanted, tmp_path, monkeypatch, name, error
+):
+    def samples():
+        for row in wanted.reset_index(drop=True).to_dict("records")[:3]:
+            yield Sample(row, bytes(1000), 0, lambda: bytes(1000))
+        raise error("a.png: ends too early")
+
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 1)
+    said_when_deleted: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said_when_deleted.append)
+    with suppress(KeyboardInterrupt, ImageError):  # pytest.raises would keep all objects alive
+        FORMATS[name].write_part(Part("train", 0, 0, wanted, []), samples(), tmp_path)
+        pytest.fail("it did not break off")
+    gc.collect()
+    assert not said_when_deleted
+    assert not list(tmp_path.rglob("*glint-tmp*"))
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".png", ".bmp"}
+
+
+@pytest.mark.parametrize("name", ["hf", "pyiqa"])
+def test_a_file_that_cannot_grow_is_named(built, tmp_path, name):
+    with (
+        pytest.raises(OutputError, match=r"(\.parquet|\.png): cannot be written \(File too large\); free some space"),
+        files_end_at(10_000),
+    ):
+        export_build(built, name, tmp_path / "out", images="png")
+    assert not exported(tmp_path / "out")
 
 
 def test_two_exports_into_one_folder_keep_out_of_each_others_way(built, tmp_path):
