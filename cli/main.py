@@ -1,5 +1,7 @@
 """`glint-label`: the command group, and what every command shares."""
 
+import errno
+import os
 import signal
 import sys
 from importlib import import_module
@@ -11,7 +13,7 @@ import click
 import glint_label
 from glint_cli.interrupt import end_in_time, interrupted
 from glint_cli.terminal import StdoutError, open_streams
-from glint_label.errors import GlintError
+from glint_label.errors import GlintError, InputError
 
 # name -> what it does; each is loaded when it is called, since most need libraries that take seconds to load.
 COMMANDS = {
@@ -30,6 +32,18 @@ COMMANDS = {
     "demo": "Run the whole job offline, on sample photos.",
     "doctor": "Check whether this machine is ready, and how to fix it if not.",
 }
+# What a file system may say of any path, and what to do. Whether there is a file or a folder is ours to look for: if
+# that was forgotten, the traceback stays.
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "grant access to it, or choose another path"),
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the links that lead in a circle",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS), "free some space, or choose another place"),
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN),
+        "look after the disk or the file server that holds it, then run the same command again",
+    ),
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80, "show_default": True}
 
 
@@ -46,7 +60,7 @@ class Terminated(BaseException):
 
 
 class GlintGroup(click.Group):
-    """Show a GlintError as one line and exit with its code; our own bugs keep their traceback."""
+    """Show a GlintError, or what a path cannot be used for, as one line; our own bugs keep their traceback."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: what a test that calls `main` must not do to its own process is done here."""
@@ -83,6 +97,11 @@ class GlintGroup(click.Group):
             return super().invoke(ctx)
         except GlintError as error:
             raise OneLine(str(error), error.exit_code) from error
+        except OSError as error:
+            if error.errno not in _REMEDIES or not isinstance(error.filename, str | bytes | os.PathLike):
+                raise
+            place = os.fsdecode(error.filename)
+            raise OneLine(f"{place}: {error.strerror}; {_REMEDIES[error.errno]}", InputError.exit_code) from error
         except (KeyboardInterrupt, Terminated) as error:
             code = 130 if isinstance(error, KeyboardInterrupt) else 143
             # Where Ctrl-C met code that a library makes with exec(), as dataclasses do, Python would end by the signal

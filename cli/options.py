@@ -1,5 +1,6 @@
 """Options that several commands share, and the one reader of each kind of value: lists, names in a file, YAML."""
 
+import errno
 import shlex
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from click.core import ParameterSource
 
-from glint_label.errors import UsageError
+from glint_label.errors import InputError, UsageError
 from glint_label.storage import is_stored, is_url, place_of
 from glint_label.texts import read_names, read_text
 from glint_label.timeouts import TIME_LIMIT
@@ -36,16 +37,27 @@ class PlacePath(click.Path):
 
         Raises:
             UsageError: It is an address, and this option takes none, or of an unknown kind.
+            InputError: It leads through links that lead in a circle, which `Path.resolve` takes for a fault of ours.
         """
         place = place_of(value)
+        option = param.opts[0] if isinstance(param, click.Option) else "argument"
         if is_stored(place):
             if not self._stored:
-                option = param.opts[0] if isinstance(param, click.Option) else "argument"
                 raise UsageError(
                     f"{option} {value}: must be a path on a disk of this machine; no address is taken here"
                 )
             return place
+        if _leads_in_a_circle(place):
+            raise InputError(f"{option} {value}: is a link that leads in a circle; remove it, or choose another path")
         return super().convert(place if is_url(str(value)) else value, param, ctx)
+
+
+def _leads_in_a_circle(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        return isinstance(error, OSError) and error.errno == errno.ELOOP
+    return False
 
 
 FILE = PlacePath()

@@ -31,6 +31,7 @@ _PICTURES = (
     *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIU\0", b"FUJIFILM"),  # TIFF, most raw files
 )
 
+_SHOWN = 200  # characters of a line that is no path
 _NO_PATH = "named as no file can be"  # objects: a//b, a/../b
 
 
@@ -198,11 +199,23 @@ def _read_list(path: Path) -> Iterator[Path]:
     if is_stored(path) and (outside := [entry for entry in entries if entry.startswith("/")]):
         raise InputError(f"{as_text(path)}: {outside[0]!r} begins with a slash; paths in a list start from it")
     for entry in entries:
-        photo = place_of(entry) if "://" in entry else _place_of(path.parent / entry)
-        if photo.suffix.lower() not in SUFFIXES or not photo.exists():
-            reason = "no such file" if not photo.exists() else f"not an image ({', '.join(SUFFIXES)})"
-            raise InputError(f"{as_text(path)}: {as_text(photo)}: {reason}; correct the list, its paths start from it")
-        yield photo
+        photo = place_of(entry) if "://" in entry else path.parent / entry
+        stored = is_stored(photo)
+        photo = _place_of(photo) if stored else photo  # no object is called `..`
+        if reason := _unfit(photo):
+            shown = as_text(entry if len(entry) <= _SHOWN else f"{entry[:_SHOWN]}...")
+            raise InputError(f"{as_text(path)}: {shown}: {reason}; correct the list, its paths start from it")
+        yield _place_of(photo)
+
+
+def _unfit(photo: Path) -> str:
+    """Say why a line of a list names no image; empty where it does."""
+    try:
+        if not photo.exists():
+            return "no such file"
+    except OSError as error:  # it may not be looked at, or is longer than any name: this line's fault, not the list's
+        return str(error.strerror).lower()
+    return "" if photo.suffix.lower() in SUFFIXES else f"not an image ({', '.join(SUFFIXES)})"
 
 
 def list_all_images(root: Path) -> list[str]:

@@ -13,6 +13,7 @@ from glint_label.storage import Stored
 # Control characters and line breaks, which tables and terminals trip over; bytes that are no UTF-8, which Python
 # reads as surrogates; and the backslash, so that the way back is clear.
 _ODD = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, on every usual file system
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -35,6 +36,11 @@ def from_text(text: str) -> str:
     if as_text(path) != text:
         raise InputError(f"{as_text(text)}: no name of a file as it stands in a table; a backslash there is \\x5c")
     return path
+
+
+def is_too_long(path: PurePath) -> bool:
+    """Tell whether a path is longer than any file's: to ask a disk for it would be an error, not a no."""
+    return len(os.fsencode(path)) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts)
 
 
 class Below(Sequence[Path]):

@@ -1,7 +1,6 @@
 """Recipes: (reference, distortion, level, seed) rebuilds the same pixels anywhere. Names, seeds, splits, paths."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -9,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glint_label.errors import InputError, StateError
-from glint_label.names import as_text, from_text
+from glint_label.names import as_text, from_text, is_too_long
 from glint_label.sources import Condition, Source
 from glint_label.sources.kadid10k import LEVELS, NUMBERS
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 4000  # bytes, on every usual file system
 _SEEDS = len(NUMBERS) * len(LEVELS)
 
 
@@ -75,7 +73,7 @@ def reference_path(refs: Path, reference: str) -> Path:
     name = PurePosixPath(from_text(reference))
     if name.is_absolute() or ".." in name.parts or "\0" in str(name) or "//" in reference:
         raise InputError(f"{reference!r} leads out of the references root {as_text(refs)}; refused")
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in name.parts) or len(os.fsencode(name)) > _LONGEST_PATH:
+    if is_too_long(name):
         raise InputError(f"{reference[:80]!r}...: is longer than the name of any file; refused")
     return refs / name
 
@@ -87,7 +85,7 @@ def pixel_path(folder: Path, file_name: str) -> Path:
         StateError: The name leads out of the folder.
     """
     # A Windows path knows both slashes, and drives.
-    if len(file_name) > _LONGEST_NAME:
+    if is_too_long(PurePosixPath(file_name)):
         raise StateError(f"{folder / 'metadata.csv'}: the file name {file_name[:80]!r}... is too long; refused")
     if PureWindowsPath(file_name).name != file_name or file_name.startswith(".") or as_text(file_name) != file_name:
         raise StateError(f"{folder / 'metadata.csv'}: the file name {file_name!r} leads out of its folder; refused")

@@ -5,14 +5,16 @@ of raters). Higher scores are better, unless the reader is told otherwise. An an
 A distortion that bears a name of the table in `glint_label.distortions` is taken to be that one; others serve `audit`.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
 
 from glint_label.errors import SourceError
+from glint_label.names import is_too_long
 from glint_label.sources.source import Source, check_ratings, find_anchors
 from glint_label.sources.tables import read_table, to_numbers, turned
+from glint_label.storage import lies_in
 from glint_label.texts import read_text
 
 
@@ -80,7 +82,9 @@ def _anchor_files(ratings: pd.DataFrame, root: Path, label_file: Path) -> dict[s
     files = {}
     for line, name in ratings["anchor"].drop_duplicates().items():
         path = root / name
-        if not path.resolve().is_relative_to(root.resolve()):
+        if is_too_long(PurePath(name)):
+            raise SourceError(f"{label_file}, line {line}: the anchor {name[:80]!r}... is longer than any file's name")
+        if not lies_in(path, root):
             raise SourceError(f"{label_file}, line {line}: the anchor {name!r} lies outside {root}")
         files[str(name)] = path
     return files

@@ -56,5 +56,8 @@ def is_stored(place: object) -> TypeGuard["Stored"]:
 
 
 def lies_in(place: Path, folder: Path) -> bool:
-    """Tell whether a place is a folder or lies below it, links followed."""
-    return is_stored(place) == is_stored(folder) and place.resolve().is_relative_to(folder.resolve())
+    """Tell whether a place is a folder or lies below it, links followed; a link to itself lies nowhere."""
+    try:
+        return is_stored(place) == is_stored(folder) and place.resolve().is_relative_to(folder.resolve())
+    except RuntimeError:
+        return False

@@ -17,10 +17,10 @@ from PIL import Image
 
 from glint_cli.main import main
 from glint_cli.score import to_csv, to_json
-from glint_label.errors import InputError
+from glint_label.errors import InputError, StateError
 from glint_label.files import format_json
 from glint_label.images import read_photo
-from glint_label.manifest import read_manifest, reference_path
+from glint_label.manifest import pixel_path, read_manifest, reference_path
 from glint_label.names import as_text, from_text
 from glint_model.data.from_manifest import read_manifest_rows
 from glint_model.evaluation.score import list_inputs, score_files
@@ -144,6 +144,14 @@ def test_text_that_is_no_name_is_refused(text):
 def test_no_name_leads_out_of_its_folder(tmp_path, name):
     with pytest.raises(InputError, match="leads out"):
         reference_path(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "\N{SNOWMAN}" * 90 + ".png", "a/" * 2500 + "x.png"])
+def test_a_name_that_no_file_can_have_is_refused_before_a_disk_is_asked(tmp_path, name):
+    with pytest.raises(InputError, match="longer than the name of any file"):
+        reference_path(tmp_path, name)
+    with pytest.raises(StateError, match="is too long; refused"):
+        pixel_path(tmp_path, name)
 
 
 def test_json_keeps_paths_that_are_no_utf8():

@@ -218,11 +218,15 @@ def test_photos_are_named_by_files_folders_and_lists(mixed, tmp_path):
         (b"", "chosen.txt: the list names no image; write one path a line"),
         (b"mixed/a.png\nmixed/z.png\n", "z.png: no such file; correct the list"),
         (b"mixed/notes.txt\n", "notes.txt: not an image"),
+        (b"mixed/a.png\n" + b"n" * 300 + b".png\n", r"txt: n{200}\.\.\.: file name too long; correct the list"),
+        (b"mixed/a.png/b.png\n", "mixed/a.png/b.png: no such file"),
+        (b"circle/b.png\n", "circle/b.png: no such file"),
         (b"PK\3\4\0\0\0", "chosen.txt: neither an image .* nor a text list of images"),
     ],
 )
 def test_a_list_that_does_not_fit_is_one_line(mixed, tmp_path, content, words):
     (tmp_path / "chosen.txt").write_bytes(content)
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(InputError, match=words):
         find_images([tmp_path / "chosen.txt"])
 

@@ -169,6 +169,11 @@ def test_scores_of_which_higher_is_worse_are_turned_within_their_range(tmp_path,
     [
         ("../secret.png,blur,1,3", "lies outside"),
         ("/etc/passwd,blur,1,3", "lies outside"),
+        ("circle,blur,1,3", "lies outside"),
+        (
+            f"a.png,blur,1,3\n{'n' * 300}.png,blur,1,2",
+            r"ratings\.csv, line 3: the anchor .* is longer than any",
+        ),
         ("a.png,blur,1.5,3", "not a whole number from 1"),
         ("a.png,blur,0,3", "not a whole number from 1"),
         ("a.png,,1,3", "distortion is empty"),
@@ -177,6 +182,7 @@ def test_scores_of_which_higher_is_worse_are_turned_within_their_range(tmp_path,
     ],
 )
 def test_bad_custom_ratings_are_refused(tmp_path, row, words):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(SourceError, match=words):
         load_source("custom", custom(tmp_path, f"anchor,distortion,level,mos\n{row}\n"))
 
