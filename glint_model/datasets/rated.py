@@ -9,6 +9,7 @@ import pandas as pd
 
 from glint_label.errors import InputError, SourceError, UsageError
 from glint_label.files import absent_files
+from glint_label.names import is_too_long
 from glint_label.sources import Source
 from glint_label.sources.folder import DatasetFolder
 
@@ -113,6 +114,7 @@ def rated_images(
     checks = (
         ((names == "") | names.str.endswith("/"), "names no image"),
         (names.map(_leads_out), "names an image outside the dataset"),
+        (names.map(lambda name: is_too_long(PurePosixPath(name))), "has a name longer than any file's"),
         (mos.isna(), "has no score"),
         ((mos < low) | (mos > high), f"has a score outside {low:g} .. {high:g} (higher is better)"),
         (names.duplicated(), "rates the same image a second time"),

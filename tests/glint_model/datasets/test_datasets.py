@@ -154,6 +154,7 @@ def test_an_unknown_dataset_is_refused_with_those_known():
         (["file_name,mos", "a.png,1", "a.png,2"], "line 3: rates the same image a second time"),
         (["file_name,mos", "../a.png,1"], "line 2: names an image outside the dataset"),
         (["file_name,mos", "/etc/a.png,1"], "line 2: names an image outside the dataset"),
+        (["file_name,mos", "a.png,1", f"{'n' * 300},2"], "line 3: has a name longer than any file's"),
         (["file_name,mos", ",1"], "line 2: names no image"),
         (["file_name,mos,level", "a.png,1,1.5"], "line 2: level is '1.5', not a whole number"),
         (["file_name,mos"], "holds no ratings"),
