@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 import click
@@ -46,6 +45,8 @@ _REMEDIES = {
 }
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80, "show_default": True}
 
+_INTERRUPTED = {number: 128 + number for number in (signal.SIGINT, signal.SIGTERM)}  # exit codes, as shells expect
+
 
 class OneLine(click.ClickException):
     """An expected error: one line on stderr, no traceback."""
@@ -53,10 +54,6 @@ class OneLine(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(" ".join(message.split()))
         self.exit_code = exit_code  # type: ignore[misc] # click reads it from the instance, its stubs say ClassVar
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: unwind like Ctrl-C does."""
 
 
 class GlintGroup(click.Group):
@@ -72,6 +69,11 @@ class GlintGroup(click.Group):
             if not error.closed:
                 click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
+        except SystemExit as end:
+            if isinstance(end.code, int) and end.code in _INTERRUPTED.values() and "ray" in sys.modules:
+                sys.stdout.flush()
+                os._exit(end.code)  # Ray's threads, torn from what they were at, at times crash while Python ends
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Name the commands in the order of a user's work."""
@@ -91,8 +93,16 @@ class GlintGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; 130 after SIGINT, 143 after SIGTERM, as shells expect."""
-        signal.signal(signal.SIGTERM, _terminate)
+        """Run the command; end with a line and an exit code after SIGINT and SIGTERM."""
+        stopped_by = signal.SIGINT
+
+        def terminate(*_: object) -> None:
+            """Unwind as Ctrl-C does, which every library knows."""
+            nonlocal stopped_by
+            stopped_by = signal.SIGTERM
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, terminate)
         try:
             return super().invoke(ctx)
         except GlintError as error:
@@ -102,16 +112,11 @@ class GlintGroup(click.Group):
                 raise
             place = os.fsdecode(error.filename)
             raise OneLine(f"{place}: {error.strerror}; {_REMEDIES[error.errno]}", InputError.exit_code) from error
-        except (KeyboardInterrupt, Terminated) as error:
-            code = 130 if isinstance(error, KeyboardInterrupt) else 143
+        except KeyboardInterrupt as error:
             # Where Ctrl-C met code that a library makes with exec(), as dataclasses do, Python would end by the signal
             # itself in spite of our exit code; another exec() lets it forget.
             exec("")  # noqa: S102
-            raise OneLine(interrupted(ctx), code) from error
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a signal handler's signature)
-    raise Terminated
+            raise OneLine(interrupted(ctx), _INTERRUPTED[stopped_by]) from error
 
 
 @click.group(cls=GlintGroup, context_settings=_CONTEXT)

@@ -191,11 +191,27 @@ def test_without_ray_it_is_said_how_to_get_it(monkeypatch):
         list(results)
 
 
-def command(config: BuildConfig, *more: object) -> subprocess.CompletedProcess[str]:
+def command_line(config: BuildConfig, *more: object) -> list[str]:
     words = ["--refs", config.refs, "--source=custom", "--source-dir", config.source_dir, "--limit=5"]
     line = ["build", *words, "--mos-range", 1, 5, "--embedder=statistics", "--engine=ray", *more]
-    program = [sys.executable, "-m", "glint_cli.main", *map(str, line)]
-    return subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
+    return [sys.executable, "-m", "glint_cli.main", *map(str, line)]
+
+
+def command(config: BuildConfig, *more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command_line(config, *more), capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_stopped_ends_with_its_line_and_its_code(many, tmp_path, number, code):
+    line = command_line(many, "--transfer=gp", "--out", tmp_path / "ray")
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    said = b""
+    while b"references" not in said:
+        said += os.read(process.stderr.fileno(), 1000)
+    os.killpg(process.pid, number)  # to the workers too, as a terminal does
+    rest = process.communicate(timeout=120)[1]
+    assert process.returncode == code
+    assert rest.splitlines()[-1].startswith(b"Error: interrupted")
 
 
 def test_a_cluster_is_started_and_ended_for_one_command(many, tmp_path):
