@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from glint_label.build.plan import Plan
@@ -82,9 +83,7 @@ class BuildRun:
         """Say that the build is complete, and what it holds."""
         self._call |= {"finished": _now(), "wall_seconds": round(self.seconds, 1)}
         out = self._plan.config.out
-        watched = [folder / "embeddings.npz" for folder in shard_folders(out / "watched")]
-        beside = [*(out / name for name in (*_TABLES, "audit.json", "anchors/embeddings.npz")), *watched]
-        files = {path.relative_to(out).as_posix(): asdict(FileFacts.of(path)) for path in beside if path.is_file()}
+        files = {path.relative_to(out).as_posix(): asdict(FileFacts.of(path)) for path in beside_shards(out)}
         results = {"counts": counts, "failures": failures, "anchor_similarity": anchor_similarity}
         self._write("complete", files=files, **results)
 
@@ -148,6 +147,13 @@ def open_build(
         refuse_links(out)  # after --overwrite has taken them away
         remove_temporaries(out)
         yield BuildRun(plan, earlier, lost, command)
+
+
+def beside_shards(out: Path) -> list[Path]:
+    """List the files of a build whose hashes its run.json holds."""
+    watched = [folder / "embeddings.npz" for folder in shard_folders(out / "watched")]
+    files = [*(out / name for name in (*_TABLES, "audit.json", "anchors/embeddings.npz")), *watched]
+    return [path for path in files if path.is_file()]
 
 
 def _has_lost_run(plan: Plan) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from glint_label.build.folder import OWN_FILES, BuildRun
+from glint_label.build.folder import OWN_FILES, BuildRun, beside_shards
 from glint_label.build.plan import Plan
 from glint_label.engines import run_tasks
 from glint_label.folders import RUN_FILE
@@ -34,6 +34,8 @@ def discard_damaged(plan: Plan, run: BuildRun, *, every_file: bool, progress: Ma
     damage = damage_beside_shards(out, run.earlier)
     if run.lost:
         damage[RUN_FILE] = CHANGED if (out / RUN_FILE).is_file() else MISSING
+        for path in beside_shards(out):  # nothing vouches for them any more
+            path.unlink()
     if every_file:
         finished = run.lost or run.earlier["status"] == "complete"
         numbers = [shard.number for shard in plan.shards]

@@ -142,6 +142,15 @@ def test_a_lost_run_json_is_written_again_where_the_shards_are_of_this_build(fin
     assert summarise(finished.out)["problems"] == []
 
 
+@pytest.mark.parametrize("name", ["anchors/embeddings.npz", *slow("watched/shards/00000/embeddings.npz")])
+def test_what_a_lost_run_json_vouched_for_is_made_again(finished, name):
+    before, path = file_bytes(finished.out), finished.out / name
+    write_back(path, flip(before[name], before[name].rindex(b"PK\x01\x02") + 12))  # a date, which nobody reads
+    (finished.out / "run.json").unlink()
+    build(finished, repair=True)
+    assert file_bytes(finished.out) == before
+
+
 def test_repair_leaves_alone_what_is_not_this_build(finished, tmp_path):
     rated = save_rated(tmp_path / "rated", 2)
     other = custom_build(finished.refs, rated, tmp_path / "out", transfer="knn")
