@@ -296,6 +296,7 @@ def faults_of(trials: Trials, kills: int) -> dict[str, tuple[str, int, Callable[
 
 def load_everything(material: Path) -> None:
     """Build once in this process, on one thread: others do not survive a fork."""
+    import torch  # before the limit, which is that of what is loaded
     from threadpoolctl import threadpool_limits
 
     import glint_cli.build  # noqa: F401
@@ -303,6 +304,7 @@ def load_everything(material: Path) -> None:
     from glint_label.build.pipeline import build
 
     threadpool_limits(1)
+    torch.set_num_threads(1)
     fixed = {"source": "custom", "mos_range": (1, 5), "embedder": "statistics", "transfer": "knn", "images": "png"}
     refs, rated, out = (material / name for name in ("refs", "rated", "loaded"))
     build(BuildConfig(refs=refs, source_dir=rated, out=out, workers=0, **fixed))
