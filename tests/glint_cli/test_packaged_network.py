@@ -43,7 +43,14 @@ def test_score_needs_no_checkpoint(tmp_path, photo):
 
 
 @pytest.mark.parametrize(
-    "name", ["gaussian_blur", "lens_blur", "jpeg", "jpeg2000", "white_noise", "impulse_noise", "pixelate", "jitter"]
+    "name",
+    [
+        *("gaussian_blur", "jpeg", "white_noise"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lens_blur", "jpeg2000", "impulse_noise", "pixelate", "jitter")
+        ),
+    ],
 )
 def test_scores_fall_as_the_damage_grows(name, photo, network):
     scores = network.score([photo, *(distort(prepare(photo), name, level, seed=1) for level in (2, 4, 5))])

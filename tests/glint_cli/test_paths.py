@@ -22,6 +22,11 @@ DEMO = Path(__file__).parents[2] / "manifests" / "demo"
 OUT = ["--source", "kadid10k", "--out", "out"]
 
 
+def slow(*words: str) -> object:
+    """Leave a command to the slow tests."""
+    return pytest.param([*words], marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def here(new_machine: Path) -> Path:
     """The working folder: one with a photo in `photos`."""
@@ -34,16 +39,16 @@ def here(new_machine: Path) -> Path:
     [
         ["score", LONG],
         ["score", "photos", f"photos/{LONG}/a.png"],
-        ["score", "photos", "--checkpoint", LONG],
+        slow("score", "photos", "--checkpoint", LONG),
         ["score", "photos", "--out", f"{LONG}.csv"],
         ["inspect", LONG],
         ["inspect", DEMO, "--html", LONG],
         ["inspect", DEMO, "--html", "report.html", "--refs", LONG],
         ["build", "--refs", LONG, *OUT],
         ["build", "--refs", "photos", "--refs", f"{LONG}.png", *OUT],
-        ["build", "--refs", "photos", *OUT, "--out", LONG, "--dry-run"],
+        slow("build", "--refs", "photos", *OUT, "--out", LONG, "--dry-run"),
         ["build", "--refs", "photos", *OUT, "--source-dir", f"photos/{LONG}"],
-        ["audit", "--source", "tid2013", "--source-dir", LONG],
+        slow("audit", "--source", "tid2013", "--source-dir", LONG),
         ["verify", "--source", "kadid10k", "--source-dir", LONG],
         ["export", LONG, "--to", "hf", "--out", "out"],
         ["export", DEMO, "--to", "hf", "--out", LONG],

@@ -67,7 +67,10 @@ def test_a_name_that_is_not_utf8_can_be_named_in_an_error_and_a_table(tmp_path):
     assert shown == b"n\\udcff.png\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["build", "--help"], ["doctor", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["build", "--help"], pytest.param(["doctor", "--json"], marks=pytest.mark.slow)],
+)
 def test_a_full_stdout_is_one_line(arguments):
     if not Path("/dev/full").exists():
         pytest.skip("has no /dev/full")
@@ -77,7 +80,7 @@ def test_a_full_stdout_is_one_line(arguments):
     assert result.stderr == b"Error: stdout: cannot be written (No space left on device); what was made is kept\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"], ["doctor"]])
+@pytest.mark.parametrize("arguments", [["--help"], pytest.param(["doctor"], marks=pytest.mark.slow)])
 def test_a_reader_that_has_had_enough_is_no_fault(arguments):
     reader, writer = os.pipe()
     os.close(reader)

@@ -25,7 +25,7 @@ def failures(out) -> dict[str, str]:
         return {row["reference"]: f"{row['reason']}: {row['message']}" for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("size", ["native", "512x384"])
+@pytest.mark.parametrize("size", ["native", pytest.param("512x384", marks=pytest.mark.slow)])
 def test_photos_that_no_webp_can_hold_are_rows(refs, rated, tmp_path, size):
     save_strip(refs / "wide.png", 16_384, 64)
     save_strip(refs / "tall.png", 64, 16_384)

@@ -65,6 +65,7 @@ def test_an_anchor_that_does_not_open_is_named(config):
         build(config)
 
 
+@pytest.mark.slow
 def test_a_repaired_photo_is_looked_at_and_the_others_are_not_again(seeing, tmp_path, monkeypatch):
     from glint_label.visibility import features
 

@@ -88,6 +88,7 @@ def test_an_embedder_travels_to_where_a_gpu_is(clip):
     np.testing.assert_array_equal(embed(pickle.loads(pickle.dumps(clip))), embed(clip))
 
 
+@pytest.mark.slow
 def test_hybrid_mixes_the_similarities_of_both(clip_weights, clip):
     hybrid = make_embedder("hybrid", [], clip_weights=clip_weights, device="cpu")
     statistics = StatisticsEmbedder()

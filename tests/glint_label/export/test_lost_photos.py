@@ -32,13 +32,14 @@ def odd(tmp_path, monkeypatch, request) -> BuildConfig:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("broken_decoders")
 @pytest.mark.parametrize(
     ("odd", "message"),
     [
         (101, "the process that worked on it died, twice"),
-        pytest.param(103, "took more than 9 seconds, twice", marks=pytest.mark.slow),
-        pytest.param(107, "not enough memory to decode it", marks=pytest.mark.slow),
+        (103, "took more than 9 seconds, twice"),
+        (107, "not enough memory to decode it"),
     ],
     indirect=["odd"],
 )

@@ -109,6 +109,7 @@ def test_an_image_without_a_score_is_tried_again(files, out):
     assert "No such file" in score(files, out)[0][0].error
 
 
+@pytest.mark.slow
 def test_images_made_from_recipes_go_by_their_recipe(tmp_path, out):
     rated = load_dataset("custom", save_rated(tmp_path, anchors=2, distortions=("impulse_noise", "jpeg")))
     with pytest.raises(Stopped):

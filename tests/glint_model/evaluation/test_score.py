@@ -19,7 +19,7 @@ def model() -> GlintIQA:
     return GlintIQA(GlintConfig.tiny())
 
 
-@pytest.mark.parametrize("crops", [25, 3, 0])
+@pytest.mark.parametrize("crops", [pytest.param(25, marks=pytest.mark.slow), 3, 0])
 def test_a_score_does_not_depend_on_its_company(model, crops):
     scores = model.score(PHOTOS, crops=crops)
     assert scores.shape == (4,)

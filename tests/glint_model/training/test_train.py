@@ -74,7 +74,7 @@ def test_the_loss_falls_and_the_best_is_kept(data, tmp_path):
     assert network.config == config.network
 
 
-@pytest.mark.parametrize("preset", ["paper-tiny", "default-tiny"])
+@pytest.mark.parametrize("preset", [pytest.param("paper-tiny", marks=pytest.mark.slow), "default-tiny"])
 def test_a_run_stopped_at_any_step_ends_as_if_it_had_not_been(preset, data, tmp_path):
     config = small_config(preset, network=replace(small_config(preset).network, dropout=0.3), steps=5)
     train(config, data, tmp_path / "whole")
@@ -120,7 +120,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     assert outputs(tmp_path / "killed") == outputs(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("moment", ["before the state", "after the state"])
+@pytest.mark.parametrize("moment", [pytest.param("before the state", marks=pytest.mark.slow), "after the state"])
 def test_a_kill_between_the_two_files_of_a_checkpoint(moment, data, tmp_path, monkeypatch):
     config = small_config(steps=6)
     train(config, data, tmp_path / "whole")
