@@ -377,6 +377,7 @@ def test_scores_that_rise_with_the_level_are_named_and_can_be_turned(options, ra
         assert "higher_is_worse" in run("build", *plain, "--out", tmp_path / "turned", code=3).stderr
 
 
+@pytest.mark.slow
 def test_audit_warns_of_scores_that_rise_and_of_a_scale_turned_in_error(rated, tmp_path):
     audit = ["audit", "--source", "custom", "--source-dir", rated, "--mos-range", "1", "5", "--workers", "0"]
     audit += ["--transfer", "top1", "--out", tmp_path / "audit"]

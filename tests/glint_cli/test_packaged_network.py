@@ -77,6 +77,7 @@ def test_scores_are_the_same_alone_in_company_and_from_a_file(tmp_path, photo, n
     assert kept[str(file)] == f"{network.score_one(photo):.6f}"
 
 
+@pytest.mark.slow
 def test_explain_shows_where_the_damage_is(tmp_path, photo, network):
     half = photo.copy()
     half[:, :256] = distort(prepare(photo), "gaussian_blur", 5)[:, :256]

@@ -36,6 +36,7 @@ def pixel_files(out: Path) -> list[Path]:
     return sorted(out.glob("shards/*/*.png"))
 
 
+@pytest.mark.slow
 def test_what_was_rendered_is_as_its_recipe_says_and_nothing_is_written(out):
     before = file_bytes(out)
     found = rerender(out)

@@ -29,6 +29,7 @@ def test_bad_photos_become_rows_and_the_rest_goes_on(config):
     assert len(figures["failures"]) == 4
 
 
+@pytest.mark.slow
 def test_repaired_photos_join_by_retry_failed_as_if_they_had_never_failed(config, many, tmp_path):
     config = replace(config, refs=many)
     build(replace(config, out=tmp_path / "whole"))

@@ -260,7 +260,7 @@ def test_a_shard_without_a_usable_photo_is_finished_too(config, tmp_path):
     assert len(read_manifest(config.out)) == 10
 
 
-@pytest.mark.parametrize("change", ["vanished", "changed"])
+@pytest.mark.parametrize("change", [pytest.param("vanished", marks=pytest.mark.slow), "changed"])
 def test_a_photo_lost_between_the_passes_is_a_row_and_the_build_goes_on(config, change):
     class Lose(NoProgress):
         def __init__(self, what: str) -> None:

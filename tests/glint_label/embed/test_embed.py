@@ -53,6 +53,7 @@ def test_clip_gives_what_open_clip_gives(clip, clip_weights):
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_clip_takes_the_preprocessing_and_activation_of_the_tag(clip_weights):
     import open_clip
 

@@ -25,6 +25,7 @@ def test_a_job_that_crashes_or_hangs_is_given_up_after_a_second_try_and_the_othe
     assert found == {number: number**2 for number in range(20) if number not in (4, 9)}
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_with_more_to_do_than_a_pipe_holds_is_noticed():
     load = bytes(2 << 20)
     jobs = [Job(number, "hang" if number == 2 else "", load=load) for number in range(12)]

@@ -79,6 +79,7 @@ def test_the_time_between_uses_is_bounded_and_fits_many_numbers_of_workers():
         assert steps * batch <= 640 or steps == 1
 
 
+@pytest.mark.slow
 def test_batches_depend_on_the_step_alone():
     """Whatever was made before, as after a stop, and however the steps are dealt to workers."""
     recipe = Recipe(quick_rows(), batch=160, group=4, reuse=3, seed=1, cache_bytes=_ROOM, synthetic=True)

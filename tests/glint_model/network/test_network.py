@@ -131,6 +131,7 @@ def test_forward_and_backward_are_the_published_equations(config, training):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-6, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.slow
 def test_the_full_size_is_the_published_equations():
     model = lively(GlintConfig.paper()).double().eval()
     crops = torch.rand(1, 3, 224, 224, dtype=torch.float64)

@@ -183,6 +183,7 @@ def test_a_checkpoint_of_another_run_is_refused(data, tmp_path):
         train(small_config(steps=2), data, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(data, tmp_path, monkeypatch):
     config = small_config(steps=12, checkpoint_every=2)
     learn = Learner.learn
