@@ -321,6 +321,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    arguments.results.parent.mkdir(exist_ok=True)
     memory = Path("/dev/shm")  # noqa: S108 (what is killed are processes: no disk has to be waited for)
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         save_material(Path(folder))

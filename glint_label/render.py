@@ -259,9 +259,8 @@ def render_build(
         total = sum(counts.values())
         if not total:
             raise InputError(f"{out}: no row passes the filter")
-        shards = (
-            read_shard(out, number) for number, count in counts.items() if count
-        )  # read again: not all fit into memory
+        # Read again, one at a time: the recipes of all do not fit into memory.
+        shards = (read_shard(out, number) for number, count in counts.items() if count)
         tasks = (
             task
             for shard in shards

@@ -124,7 +124,7 @@ def run_tasks(
     Raises:
         WorkerError: Workers cannot be started here, or an item was lost twice and cannot be given up.
     """
-    results = _run(task, loads, items, workers, limit, give_up, network)
+    results = _run(_Loading(task, loads) if loads else task, items, workers, limit, give_up, network)
     with closing(progress(what, total, done)) as bar, closing(results):
         yield _count(results, bar, size)
 
@@ -147,16 +147,13 @@ def _pool_of(task: Callable[[Any], Any], workers: int, network: bool) -> Pool | 
 
 def _run(
     task: Callable[[Item], Result],
-    loads: str,
     items: Iterable[Item],
     workers: int,
     limit: float | None,
     give_up: Callable[[Item, Loss], Result] | None,
     network: bool,
 ) -> Generator[tuple[Item, Result], None, None]:
-    pool = _pool_of(
-        _Loading(task, loads) if loads else task, workers, network
-    )  # here, where it is closed: only once results are asked for
+    pool = _pool_of(task, workers, network)  # here, where it is closed: only once results are asked for
     if pool is None:
         for item in items:
             yield item, task(item)

@@ -12,7 +12,7 @@ from glint_label.engines import run_tasks
 from glint_label.errors import ImageError
 from glint_label.images import Size
 from glint_label.progress import MakeProgress
-from glint_label.render import DISTORT, Drawing
+from glint_label.render import Drawing
 from glint_label.report.page import Picture
 from glint_label.report.sprites import Sheet, Sprites, encode_full, shrink
 from glint_label.timeouts import time_limit
@@ -77,7 +77,6 @@ def make_pictures(tasks: Mapping[str, PictureTask], workers: int, progress: Make
         len(tasks),
         limit=time_limit(None),
         give_up=lambda _, __: None,
-        loads=DISTORT,
     ) as results:
         for task, made in results:
             if made is not None:
